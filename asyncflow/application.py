@@ -1,0 +1,273 @@
+"""The composition root: from settings to a store, results, threads and an engine; one per process or per `async with`."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import random
+import threading
+from collections.abc import Coroutine, Iterable
+from contextvars import ContextVar, Token
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from . import logging as run_logging
+from .console import Console
+from .context import current_frame
+from .core.clock import SystemClock
+from .core.ids import IdMaker
+from .engine.caching import Caching
+from .engine.calls import Call
+from .engine.crossing import LentThread, Pool, block_on, blocking_loops, house_loops
+from .engine.engine import Engine
+from .engine.journal import Journal
+from .engine.slots import Slots
+from .exceptions import ApplicationChoice
+from .futures import Future
+from .ports import Clock, Store
+from .results.envelope import load_keys
+from .results.kept import ResultStore
+from .settings import Settings
+from .specs import FlowSpec
+from .store.sqlite import SQLiteStore
+
+R = TypeVar("R")
+MEMORY = ":memory:"
+
+
+class Application:
+    """Where flows run: one database, its own threads, and everything that is open for them.
+
+        async with Application(database="orders.db"):
+            await nightly_load()
+
+    `database` is a path, or ":memory:" for library mode with no files at all; `flows` are the flows that belong to
+    it; every other keyword is a setting of that name (see `Settings`). Without an application of your own, the first
+    call of a flow or task opens the default one. It touches no signal handler and nobody else's logging, and several
+    may be open at once. Raises `InvalidSetting` for a bad setting, and `DatabaseUnavailable`, `DatabaseCorrupt` or
+    `DatabaseTooNew` when it opens.
+    """
+
+    def __init__(
+        self,
+        database: str | Path | None = None,
+        flows: Iterable[FlowSpec] = (),
+        *,
+        clock: Clock | None = None,
+        source: random.Random | None = None,
+        **settings: Any,
+    ) -> None:
+        self.settings = Settings.load(database=None if database is None else str(database), **settings)
+        self.flows = {flow.key: flow for flow in flows}
+        self.clock: Clock = clock or SystemClock()
+        self._source = source or random.Random()
+        self.ids = IdMaker(self.clock, source)
+        self.id = self.ids()
+        self.console: Console | None = Console(self.settings) if self.settings.log_console == "on" else None
+        self._open = False
+        self._tokens: list[Token[Application | None]] = []
+        self._changing = threading.Lock()
+        self._opening: asyncio.Future[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Application {self.settings.database!r} {'open' if self._open else 'closed'}>"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether flows can run in it now."""
+        return self._open
+
+    async def start(self) -> None:
+        """Open the database and get ready; does nothing if it is open. May be called from another task than `stop`."""
+        if self._open:
+            return
+        settings = self.settings
+        path = None if settings.database == MEMORY else Path(settings.database)
+        store = SQLiteStore(
+            settings.database,
+            executor_id=self.id,
+            clock=self.clock,
+            durability_power=settings.durability == "power",
+            busy_seconds=settings.busy_seconds,
+            batch_rows=settings.batch_rows,
+        )
+        await store.open()
+        if self._open:  # somebody else opened it meanwhile
+            await store.close()
+            return
+        self._compose(store, path)
+        self._open = True
+        _opened.append(self)
+
+    def _compose(self, store: SQLiteStore, path: Path | None) -> None:
+        settings = self.settings
+        self.store: Store = store
+        keys = load_keys(",".join(settings.result_key) or None, path)
+        directory = None if path is None else path.with_name(path.name + ".results")
+        self.results = ResultStore(directory, keys, settings.result_inline_bytes)
+        self.secret = keys.secret
+        self._journal = Journal(store, self.clock, settings.late_seconds, settings.commit_seconds)
+        self._slots = Slots(store, self.id, self.clock, self.ids)
+        self._caching = Caching(store, self.id, self.clock, self.ids)
+        self._pool = Pool(settings.max_threads)
+        self.engine = Engine(
+            self,
+            self._journal,
+            self.results,
+            self._slots,
+            self._caching,
+            self._pool,
+            executor_id=self.id,
+            ids=self.ids,
+            source=self._source,
+        )
+        if settings.log_capture:
+            run_logging.install()
+
+    async def stop(self) -> None:
+        """Wait for tasks submitted outside any flow, write everything, and close; does nothing if it is closed."""
+        if not self._open:
+            return
+        await self.engine.drained()
+        with self._changing:
+            if not self._open:
+                return
+            self._leave()
+        self._journal.flush_late()
+        await self.store.close()
+        await asyncio.to_thread(self._close_threads)
+
+    def stop_now(self) -> None:
+        """Write everything and close, from any thread and without a loop; for the end of the process."""
+        with self._changing:
+            if not self._open:
+                return
+            self._leave()
+        self._journal.flush_late()
+        self.store.close_now()
+        self._close_threads()
+
+    def _leave(self) -> None:
+        self._open = False
+        if self in _opened:
+            _opened.remove(self)
+        if self.settings.log_capture:
+            run_logging.uninstall()
+        self._slots.close()
+        self._caching.close()
+
+    def _close_threads(self) -> None:
+        self._pool.close()
+        if self.console is not None:
+            self.console.close()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        self._tokens.append(_current.set(self))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _current.reset(self._tokens.pop())
+        await self.stop()
+
+
+_current: ContextVar[Application | None] = ContextVar("asyncflow_application", default=None)
+_opened: list[Application] = []
+_default: tuple[int, Application] | None = None
+_default_lock = threading.Lock()
+
+
+def chosen_application() -> Application | None:
+    """The application that is meant here: the running run's, the one of `async with`, or the only open one."""
+    frame = current_frame()
+    if frame is not None:
+        return frame.application  # type: ignore[return-value]
+    current = _current.get()
+    if current is not None and current.is_open:
+        return current
+    own = [one for one in _opened if _default is None or one is not _default[1]]
+    if len(own) > 1:
+        raise ApplicationChoice(
+            f"{len(own)} applications are open ({', '.join(one.settings.database for one in own)}), and nothing says "
+            "which is meant here; call this inside `async with application:`."
+        )
+    return own[0] if own else None
+
+
+def default_application() -> Application:
+    """The application of a process that opened none itself; it stays open until the process ends."""
+    global _default  # noqa: PLW0603  (one per process, as its docstring says)
+    with _default_lock:
+        if _default is None or _default[0] != os.getpid():
+            console = os.environ.get("ASYNCFLOW_LOG_CONSOLE", "auto")
+            _default = (os.getpid(), Application(log_console="on" if console == "auto" else None))
+            atexit.register(_default[1].stop_now)
+        return _default[1]
+
+
+async def current_application() -> Application:
+    """The application for a call made here; opens the default one if there is none."""
+    chosen = chosen_application()
+    if chosen is not None:
+        return chosen
+    application = default_application()
+    if not application.is_open:
+        await asyncio.wrap_future(_open_default(application))
+    return application
+
+
+def current_application_now() -> Application:
+    """As `current_application`, for code that cannot await: blocks this thread while the default one opens."""
+    chosen = chosen_application()
+    if chosen is not None:
+        return chosen
+    application = default_application()
+    if not application.is_open:
+        _open_default(application).result()
+    return application
+
+
+def _open_default(application: Application) -> Any:
+    return asyncio.run_coroutine_threadsafe(_start_once(application), house_loops.loop(blocking_loops(None)))
+
+
+async def _start_once(application: Application) -> None:
+    await application.start()
+
+
+def run_call(call: Call[Any], return_state: bool) -> Any:
+    """Run a call: the coroutine of an async function, the value of a sync one."""
+    if call.spec.is_async:
+        return _started(call, return_state)
+    call.lent = LentThread()
+    call.blocked = blocking_loops(call.parent)
+    try:
+        return block_on(_started(call, return_state), call.lent)
+    finally:
+        if call.parent is None and call.run is not None:
+            application = chosen_application() or default_application()
+            if application.console is not None:
+                application.console.flush()
+
+
+def _started(call: Call[Any], return_state: bool) -> Coroutine[Any, Any, Any]:
+    if call.parent is not None:
+        engine: Engine = call.parent.application.engine
+        return engine.call(call, return_state)
+    return _outermost(call, return_state)
+
+
+async def _outermost(call: Call[Any], return_state: bool) -> Any:
+    application = await current_application()
+    return await application.engine.call(call, return_state)
+
+
+def submit_call(call: Call[Any]) -> Future[Any]:
+    """Start a call in the background of its owner: the body that calls, or the application outside of any."""
+    application = call.parent.application if call.parent is not None else current_application_now()
+    engine: Engine = application.engine
+    return engine.submit(call)

@@ -1,0 +1,1 @@
+"""Concurrency limits in the user's own code; import `concurrency` from `asyncflow`, `.sync` or `.asyncio`."""

@@ -1,0 +1,208 @@
+"""Where the running code stands: which run's body this is, in which branch, with which tags."""
+
+from __future__ import annotations
+
+from asyncio import AbstractEventLoop
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .core.runs import Run
+from .exceptions import InvalidName, MissingContext
+from .specs import RunSpec, checked_names
+
+if TYPE_CHECKING:
+    from .ports import Surroundings
+
+
+class Frame:
+    """One entry of a body: an attempt of a task or of a flow, and everything that the calls in it need to know.
+
+    `counts` holds how often each identity was called since the body began; `scope` is where those identities stand.
+    `blocked` are the event loops which this body's callers block while they wait for it.
+    """
+
+    __slots__ = (
+        "application",
+        "arguments",
+        "blocked",
+        "children",
+        "counts",
+        "durability",
+        "flow",
+        "flow_run",
+        "keyed",
+        "lineage",
+        "live",
+        "log_prints",
+        "loop",
+        "names",
+        "open",
+        "parent",
+        "persist",
+        "run",
+        "scope",
+        "spec",
+        "tags",
+    )
+
+    def __init__(
+        self,
+        run: Run,
+        spec: RunSpec,
+        application: Surroundings,
+        parent: Frame | None,
+        loop: AbstractEventLoop,
+        arguments: Mapping[str, Any],
+    ) -> None:
+        self.run = run
+        self.spec = spec
+        self.application = application
+        self.parent = parent
+        self.loop = loop
+        self.arguments = arguments
+        self.flow: Frame | None = self if run.kind == "flow" else parent.flow if parent is not None else None
+        self.flow_run: Run | None = self.flow.run if self.flow is not None else None
+        self.scope = "" if run.kind == "flow" else f"{run.key or run.id}#{run.attempt}"
+        self.counts: dict[str, int] = {}
+        self.live: dict[str, Any] = {}
+        self.children: Any = None
+        self.keyed = run.kind == "flow" or run.key is not None
+        self.open = True
+        self.blocked: tuple[AbstractEventLoop, ...] = ()
+        self.tags: frozenset[str] = run.tags
+        self.names: dict[str, int] = {}
+        self.lineage: Any = None
+        self.log_prints = _inherited(spec.log_prints, parent and parent.log_prints, application.settings.log_prints)
+        self.persist = _inherited(spec.persist_result, parent and parent.persist, True)
+        self.durability: str = parent.durability if parent is not None else application.settings.durability
+
+
+def _inherited(own: bool | None, parents: bool | None, default: bool) -> bool:
+    if own is not None:
+        return own
+    return default if parents is None else parents
+
+
+_frame: ContextVar[Frame | None] = ContextVar("asyncflow_frame", default=None)
+_branch: ContextVar[tuple[Frame, str] | None] = ContextVar("asyncflow_branch", default=None)
+_tags: ContextVar[frozenset[str]] = ContextVar("asyncflow_tags", default=frozenset())
+
+current_frame = _frame.get
+enter_frame = _frame.set
+leave_frame = _frame.reset
+current_tags = _tags.get
+
+
+def scope_of(frame: Frame) -> str:
+    """The scope in which calls made here stand: the body's own, and the branches entered since."""
+    branch = _branch.get()
+    if branch is None or branch[0] is not frame:
+        return frame.scope
+    return branch[1]
+
+
+def push_scope(frame: Frame, name: str) -> Any:
+    """Enter a scope below the present one; give what this returns to `pop_scope`."""
+    return _branch.set((frame, f"{scope_of(frame)}/{name}"))
+
+
+pop_scope = _branch.reset
+
+
+@contextmanager
+def branch(name: str) -> Iterator[None]:
+    """Name a branch of concurrent work, so that equal calls in different branches keep their identities apart.
+
+    Everything called inside belongs to the branch. Use it where several asyncio tasks of your own make the *same*
+    call (same task, same arguments) at once; calls with different arguments need none.
+
+        async def pay(customer):
+            with branch(customer):
+                token = await new_token()      # no arguments: would be ambiguous without the branch
+                await charge(customer, token)
+
+    Raises `MissingContext` outside a run and `InvalidName` for an empty name.
+    """
+    frame = _frame.get()
+    if frame is None:
+        raise MissingContext("branch() works inside a flow or task run only.")
+    if not isinstance(name, str) or not name:
+        raise InvalidName(f"branch() was given {name!r}; it takes a text that is not empty.")
+    token = push_scope(frame, name.replace("/", "//"))
+    try:
+        yield
+    finally:
+        _branch.reset(token)
+
+
+@contextmanager
+def tags(*names: str) -> Iterator[frozenset[str]]:
+    """Add tags to every run that is made inside.
+
+        with tags("nightly", "eu"):
+            load_orders()
+
+    Yields all tags in force. Raises `InvalidOption` for a tag that is not text.
+    """
+    new = _tags.get() | checked_names(names, "tags()")
+    token = _tags.set(new)
+    try:
+        yield new
+    finally:
+        _tags.reset(token)
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentRun:
+    """The run whose body this is, as its own code sees it.
+
+    `attempt` counts from 1; `idempotency_key` is the same on every attempt and after a resume, so it can be given to
+    an outside service to make a call there happen once.
+    """
+
+    id: str
+    name: str
+    kind: str
+    attempt: int
+    flow_run_id: str | None
+    root_run_id: str
+    tags: frozenset[str]
+    parameters: Mapping[str, Any]
+    idempotency_key: str
+
+
+def current_run() -> CurrentRun:
+    """The run whose body calls this.
+
+        @task
+        async def charge(amount: int) -> None:
+            await client.post("/charges", headers={"Idempotency-Key": current_run().idempotency_key})
+
+    Raises `MissingContext` outside a run.
+    """
+    frame = _frame.get()
+    if frame is None:
+        raise MissingContext("current_run() works inside a flow or task run only.")
+    run = frame.run
+    return CurrentRun(
+        id=run.id,
+        name=run.name,
+        kind=run.kind,
+        attempt=run.attempt,
+        flow_run_id=run.flow_run_id if run.kind == "task" else run.id,
+        root_run_id=run.owner.root_id,
+        tags=run.tags,
+        parameters=dict(frame.arguments),
+        idempotency_key=idempotency_key(frame),
+    )
+
+
+def idempotency_key(frame: Frame) -> str:
+    """The same text on every attempt of one run: its flow run's id and its own identity."""
+    run = frame.run
+    if run.key is None or run.flow_run_id is None:
+        return run.id
+    return f"{run.flow_run_id}:{run.key}"

@@ -1,0 +1,1 @@
+"""How a run happens: calls, bodies, attempts, lifetimes, the journal, limits and caching."""

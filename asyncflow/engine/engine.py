@@ -1,0 +1,444 @@
+"""How a run happens, from its call to its last hook, for both kinds and both colours."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import random
+from collections.abc import Callable
+from typing import Any
+
+from anyio import CancelScope, current_time
+
+from ..context import Frame, enter_frame, leave_frame
+from ..core.names import run_name
+from ..core.runs import Ownership, Run
+from ..core.template import render
+from ..exceptions import AsyncflowError, FlowRunTimeout, MissingContext, StoreError, TaskRunTimeout, TooManyPending
+from ..futures import Future
+from ..ports import Results, Surroundings
+from ..specs import FlowSpec, RunSpec, TaskSpec
+from ..states import AwaitingConcurrencySlot, AwaitingRetry, Cancelled, Failed, Pending, Retrying, Running, State
+from .caching import Caching, Flight
+from .calls import Call, dependencies, is_flow, release_identity
+from .crossing import Interrupted, Pool, block_on, home_loop
+from .hooks import call_hooks, ending_hooks
+from .journal import Journal
+from .keeping import Keeper
+from .lifetime import Children
+from .lineage import Lineage
+from .outcomes import failure_of, outcome_of, returned_futures, unobserved_failure
+from .slots import Lease, Slots
+from .upstream import resolve
+from .voice import Voice
+
+STOPS = (asyncio.CancelledError, KeyboardInterrupt, SystemExit, Interrupted)
+
+
+class Engine:
+    """Runs flows and tasks for one application."""
+
+    def __init__(
+        self,
+        application: Surroundings,
+        journal: Journal,
+        results: Results,
+        slots: Slots,
+        caching: Caching,
+        pool: Pool,
+        *,
+        executor_id: str,
+        ids: Callable[[], str],
+        source: random.Random,
+    ) -> None:
+        self.application = application
+        self.journal = journal
+        self.results = results
+        self.slots = slots
+        self.caching = caching
+        self.pool = pool
+        self.children = Children()
+        self.warned: set[str] = set()
+        self.voice = Voice(application)
+        self._keeper = Keeper(application, journal, results, caching)
+        self._executor_id = executor_id
+        self._ids = ids
+        self._source = source
+        self._clock = application.clock
+        self._cleanup_seconds = application.settings.cleanup_seconds
+
+    block_on = staticmethod(block_on)
+
+    # -- the doors --------------------------------------------------------------------------------------------
+
+    async def call(self, call: Call[Any], return_state: bool) -> Any:
+        """Run a call in the caller's asyncio task and give its value, or its state."""
+        if call.run is None:
+            self.prepare(call)
+        state = await self._run(call)
+        if return_state:
+            return state
+        if state.is_completed():
+            return state.data
+        raise state.error()
+
+    def submit(self, call: Call[Any]) -> Future[Any]:
+        """Start a call on its owner's loop and give a handle on it; from any thread."""
+        future, children = self.adopt(call)
+        self.start(call, children)
+        return future
+
+    def adopt(self, call: Call[Any]) -> tuple[Future[Any], Children]:
+        """Make the handle of a call among its owner's children, without starting it. Raises `TooManyPending`."""
+        parent = call.parent
+        if parent is None:
+            children, loop = self.children, asyncio._get_running_loop() or home_loop(None)
+        else:
+            children, loop = self._children_of(parent), parent.loop
+        if children.max_in_flight is not None and len(children.live) >= children.max_in_flight:
+            raise TooManyPending(
+                f"{len(children.live)} tasks are in flight, and max_in_flight is {children.max_in_flight} for "
+                f"{call.spec.name!r}'s owner; use map(limit=...) or stream(), or raise it."
+            )
+        if call.run is None:
+            self.prepare(call)
+        call.future = future = Future(call.run, loop)
+        children.add(future)
+        return future, children
+
+    def start(self, call: Call[Any], children: Children) -> None:
+        """Make the asyncio task of a submitted call, on its owner's loop."""
+        future = call.future
+        assert future is not None
+        loop = future.owner_loop
+        if asyncio._get_running_loop() is loop:
+            self._start(call, children)
+        else:
+            loop.call_soon_threadsafe(self._start, call, children)
+
+    def _start(self, call: Call[Any], children: Children) -> None:
+        future = call.future
+        assert future is not None
+        task = future.owner_loop.create_task(self._run(call))
+        future.attach(task)
+        task.add_done_callback(lambda ended: self._landed(call, children, ended))
+
+    def _landed(self, call: Call[Any], children: Children, task: asyncio.Task[State[Any]]) -> None:
+        future = call.future
+        assert future is not None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            state: State[Any] = call.run.state
+            if isinstance(error, AsyncflowError) or not state.is_final():
+                state = failure_of(error)
+        elif call.started:
+            state = call.run.state
+        else:  # cancelled before its first step: its owner writes its end
+            state = Cancelled(message=future.cancel_reason or "cancelled before it began")
+            self.journal.enter(call.run, state)
+            self.journal.queue(call.run)
+            release_identity(call)
+        future.settle(state)
+        children.ended(future)
+
+    # -- making runs ------------------------------------------------------------------------------------------
+
+    def prepare(self, call: Call[Any]) -> None:
+        """Make the run record of a call; nothing is stored yet."""
+        spec, parent = call.spec, call.parent
+        flow = parent.flow if parent is not None else None
+        now = self._clock.now()
+        name = run_name(self._source) if is_flow(call) else self._task_run_name(spec, flow)
+        state = Pending()
+        state.timestamp = now
+        call.run = run = Run(self._ids(), spec.kind, name, spec.name, spec.key, state, now)
+        state.run_id = run.id
+        run.tags = call.tags | spec.tags
+        if parent is None:
+            run.owner = Ownership(run.id, 1, self._executor_id)
+            return
+        if parent.tags:
+            run.tags |= parent.tags
+        run.parent = parent.run
+        run.owner = parent.run.owner
+        run.key = call.key
+        if flow is not None:
+            run.flow_run_id = flow.run.id
+        if call.upstream or call.wait_for or (flow is not None and flow.lineage is not None):
+            run.depends_on = dependencies(call)
+
+    @staticmethod
+    def _task_run_name(spec: RunSpec, flow: Frame | None) -> str:
+        if flow is None:
+            return spec.name
+        count = flow.names.get(spec.name, 0)
+        flow.names[spec.name] = count + 1
+        return f"{spec.name}-{count}" if count else spec.name
+
+    def _children_of(self, frame: Frame) -> Children:
+        if not frame.open:
+            raise MissingContext(
+                f"{frame.run.kind.title()} run {frame.run.name!r} has ended, so nothing can be submitted to it; "
+                "await your own asyncio tasks before its body returns."
+            )
+        if frame.children is None:
+            frame.children = Children(getattr(frame.spec, "max_in_flight", None))
+        return frame.children  # type: ignore[no-any-return]
+
+    # -- one run ----------------------------------------------------------------------------------------------
+
+    async def _run(self, call: Call[Any]) -> State[Any]:
+        """One run from beginning to end; gives its committed final state."""
+        call.started = True
+        run, flight, stop = call.run, None, None
+        try:
+            if is_flow(call):
+                state = await self._flow_steps(call)
+            else:
+                state, flight = await self._task_steps(call)
+        except STOPS as reason:
+            stop = reason
+            state = Cancelled(message=self._reason(call, reason))
+        except StoreError as error:
+            state = failure_of(error)
+        release_identity(call)
+        try:
+            await self._keeper.finish(call, state, flight)
+        finally:
+            self.voice.ended(run, state)
+        hooks = ending_hooks(call.spec, state)
+        if hooks:
+            await self._hooks(hooks, call, state)
+        if stop is not None or call.interrupted:
+            raise stop or asyncio.CancelledError
+        return state
+
+    async def _task_steps(self, call: Call[TaskSpec]) -> tuple[State[Any], Flight | None]:
+        """The order of a task run: upstream -> journal -> cache -> limits -> attempts; keeping comes after it."""
+        if call.upstream or call.wait_for:
+            failed = await resolve(call)
+            if failed is not None:
+                return failed, None
+        if call.spec.run_name is not None:
+            self._rename(call)
+        if call.spec.cache_policy is not None:
+            hit, flight = await self._keeper.cached(call)
+            if hit is not None:
+                return hit, None
+        else:
+            flight = None
+        try:
+            return await self._attempts(call), flight
+        except BaseException:
+            if flight is not None:
+                flight.abandon()
+            raise
+
+    async def _flow_steps(self, call: Call[FlowSpec]) -> State[Any]:
+        """The order of a flow run: upstream -> parameters -> attempts; keeping comes after it."""
+        run, spec = call.run, call.spec
+        if call.upstream or call.wait_for:
+            failed = await resolve(call)
+            if failed is not None:
+                return failed
+        run.parameters = self.results.preview(call.arguments)
+        self.journal.move(run, run.state)
+        try:
+            if spec.validate_parameters:
+                call.arguments = spec.validated(call.arguments)
+            if spec.run_name is not None:
+                self._rename(call)
+        except Exception as error:
+            self.voice.created(call)
+            return failure_of(error)
+        self.voice.created(call)
+        return await self._attempts(call)
+
+    def _rename(self, call: Call[Any]) -> None:
+        spec, run = call.spec, call.run
+        if isinstance(spec.run_name, str):
+            about = {"flow_name": spec.name, "task_name": spec.name, "run_id": run.id}
+            run.name = render(spec.run_name, call.arguments, about)
+        else:
+            run.name = spec.called_name(call.arguments)
+
+    # -- attempts ---------------------------------------------------------------------------------------------
+
+    async def _attempts(self, call: Call[Any]) -> State[Any]:
+        run, spec, policy = call.run, call.spec, call.spec.retry
+        failures = 0
+        while True:
+            run.attempt += 1
+            lease = await self._lease(call) if spec.limits or run.tags else None
+            try:
+                state = await self._attempt(call, lease)
+            except BaseException:
+                if lease is not None:
+                    lease.release()
+                raise
+            if not state.is_failed() or call.interrupted or failures >= policy.retries:
+                return state
+            failures += 1
+            if policy.condition is not None and not await self._condition(call, state):
+                return state
+            await self._delay(call, state, policy.delay(failures, self._source))
+
+    async def _lease(self, call: Call[Any]) -> Lease | None:
+        if is_flow(call):
+            return None
+        run = call.run
+        names = [*call.spec.limits, *(f"tag:{tag}" for tag in sorted(run.tags))]
+
+        def waiting(message: str) -> None:
+            self.journal.move(run, AwaitingConcurrencySlot(message=message), keep=True)
+
+        return await self.slots.acquire(names, frame=call.parent, run_id=run.id, waiting=waiting)
+
+    async def _condition(self, call: Call[Any], state: State[Any]) -> bool:
+        try:
+            answer = call.spec.retry.condition(call.spec, call.run, state)
+            return bool(await answer if inspect.isawaitable(answer) else answer)
+        except Exception as error:
+            self.voice.warn(call.run, f"retry_condition_fn raised {error!r}; not retrying.")
+            return False
+
+    async def _delay(self, call: Call[Any], state: State[Any], seconds: float) -> None:
+        if seconds <= 0:
+            self.voice.retrying(call.run, None)
+            return
+        self.journal.move(call.run, AwaitingRetry(message=state.message), keep=True)
+        self.voice.retrying(call.run, seconds)
+        await asyncio.sleep(seconds)
+
+    async def _attempt(self, call: Call[Any], lease: Lease | None) -> State[Any]:
+        run, spec = call.run, call.spec
+        frame = Frame(run, spec, self.application, call.parent, asyncio.get_running_loop(), call.arguments)
+        frame.blocked = call.blocked
+        if run.kind == "flow":
+            frame.lineage = Lineage()
+            frame.durability = spec.durability or frame.durability
+        self.journal.move(run, Running() if run.attempt == 1 else Retrying(), keep=run.attempt > 1)
+        hooks = spec.hooks.get("running")
+        if hooks:
+            await self._hooks(hooks, call, run.state)
+        if spec.timeout_seconds is None:
+            return await self._body(call, frame, lease)
+        with CancelScope(deadline=current_time() + spec.timeout_seconds) as scope:
+            state = await self._body(call, frame, lease)
+        if scope.cancelled_caught:
+            kind = FlowRunTimeout if run.kind == "flow" else TaskRunTimeout
+            error = kind(f"{run.kind.title()} run {run.name!r} exceeded timeout of {spec.timeout_seconds} second(s).")
+            return Failed(data=error, name="TimedOut", message=str(error))
+        return state
+
+    async def _body(self, call: Call[Any], frame: Frame, lease: Lease | None) -> State[Any]:
+        """Execute the body once, and see its children out; gives the state that its end stands for."""
+        spec = call.spec
+        args, kwargs = spec.binder.unbind(call.arguments)
+        token = enter_frame(frame)
+        held = lease
+        try:
+            if spec.is_async:
+                value = await spec.fn(*args, **kwargs)
+            elif call.lent is not None and spec.timeout_seconds is None:
+                value = await call.lent.run(lambda: spec.fn(*args, **kwargs), frame)
+            else:
+                held = None
+                end = lease.release if lease is not None else _nothing
+                value = await self.pool.run(lambda: spec.fn(*args, **kwargs), frame, end)
+            state = await self._see_out(frame, value)
+        except Exception as error:
+            if isinstance(error, Interrupted):
+                await self._cancel_children(call, frame, "its owner was interrupted")
+                raise
+            await self._cancel_children(call, frame, "its owner failed")
+            state = failure_of(error)
+        except GeneratorExit:
+            raise
+        except BaseException:
+            await self._cancel_children(call, frame, "its owner was cancelled")
+            raise
+        finally:
+            frame.open = False
+            leave_frame(token)
+            if held is not None:
+                held.release()
+        return state
+
+    async def _see_out(self, frame: Frame, value: Any) -> State[Any]:
+        """The body returned: wait for (or cancel) what it submitted, and say what its value makes of the run."""
+        children = frame.children
+        returned = returned_futures(value) if type(value) is not int else ()
+        for future in returned:
+            future.look()
+            if not future.done():
+                await _ended(future)
+        if children is not None:
+            if children.live and self._option(frame, "leftover", "wait") == "cancel":
+                await children.cancel("its owner returned", self._cleanup_seconds)
+            await children.drained()
+            self._judge(frame, children)
+        return outcome_of(value)
+
+    def _judge(self, frame: Frame, children: Children) -> None:
+        failed = children.unobserved()
+        if not failed:
+            return
+        rule = self._option(frame, "unobserved", "fail")
+        if rule == "fail":
+            raise unobserved_failure(failed)
+        if rule == "log":
+            for future in failed:
+                state = future.outcome()
+                self.voice.warn(frame.run, f"Nobody looked at the failure of task run {future.run.name!r}: {state!r}")
+
+    @staticmethod
+    def _option(frame: Frame, name: str, default: str) -> str:
+        flow = frame.flow
+        if name == "leftover" and frame is not flow:
+            return default
+        return getattr(flow.spec, name) if flow is not None else default
+
+    async def _cancel_children(self, call: Call[Any], frame: Frame, reason: str) -> None:
+        if frame.children is not None and frame.children.live:
+            interrupted = await frame.children.cancel(reason, self._cleanup_seconds)
+            call.interrupted = call.interrupted or interrupted
+
+    # -- hooks and words --------------------------------------------------------------------------------------
+
+    async def _hooks(self, hooks: list[Callable[..., Any]], call: Call[Any], state: State[Any]) -> None:
+        run = call.run
+
+        def report(hook: Callable[..., Any], error: Exception) -> None:
+            self.voice.warn(run, f"Hook {getattr(hook, '__name__', hook)!r} failed: {error!r}")
+
+        await call_hooks(hooks, call.spec, run, state, report)
+
+    async def drained(self) -> None:
+        """Return when no task that was submitted outside any run is left."""
+        await self.children.drained()
+
+    def warn(self, run: Run, message: str) -> None:
+        """Say something about a run that its author should know."""
+        self.voice.warn(run, message)
+
+    @staticmethod
+    def _reason(call: Call[Any], stop: BaseException) -> str:
+        if call.future is not None and call.future.cancel_reason:
+            return call.future.cancel_reason
+        text = str(stop.args[0]) if stop.args and stop.args[0] else ""
+        if isinstance(stop, asyncio.CancelledError):
+            return text if text and not text.startswith("Cancelled ") else "cancelled by its caller"
+        return f"interrupted by {text or type(stop).__name__}"
+
+
+def _nothing() -> None:
+    return None
+
+
+async def _ended(future: Future[Any]) -> None:
+    try:
+        await future
+    except asyncio.CancelledError:
+        raise
+    except BaseException:
+        return

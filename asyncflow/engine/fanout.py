@@ -1,0 +1,255 @@
+"""Many calls of one task: mapped over iterables, a bounded number at a time, or streamed at flat memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import aclosing
+from typing import Any, Generic, TypeVar
+
+from ..core.annotations import Annotation, allow_failure, quote, unmapped
+from ..exceptions import InvalidOption, MappingLengthMismatch, MappingMissingIterable
+from ..futures import Future, FutureList, as_completed, blocks_here
+from ..states import State
+from .calls import Call
+from .engine import Engine
+from .lifetime import Children
+
+R = TypeVar("R")
+
+
+def checked_limit(limit: int | None) -> int | None:
+    """How many at a time: a whole number from 1 up, or None."""
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise InvalidOption(f"limit is {limit!r}; it takes a whole number from 1 up, or None.")
+    return limit
+
+
+def is_mapped(value: Any) -> bool:
+    """Whether map goes through this argument: iterables, but not texts, bytes, mappings, or what is unmapped."""
+    if isinstance(value, unmapped | str | bytes | bytearray | Mapping | quote):
+        return False
+    if isinstance(value, Annotation):
+        return is_mapped(value.value)
+    return isinstance(value, Iterable) and not isinstance(value, Future | State)
+
+
+def zipped(arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The arguments of each call of a map.
+
+    Raises `MappingMissingIterable` or `MappingLengthMismatch`.
+    """
+    mapped = {name: _items(value) for name, value in arguments.items() if is_mapped(value)}
+    if not mapped:
+        raise MappingMissingIterable(
+            f"Nothing to map over in {', '.join(f'{name}={_short(value)}' for name, value in arguments.items())}; "
+            "pass at least one iterable, or call submit() instead."
+        )
+    lengths = {name: len(items) for name, items in mapped.items()}
+    if len(set(lengths.values())) > 1:
+        described = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        raise MappingLengthMismatch(
+            f"The iterables given to map have unequal lengths: {described}; wrap constants in unmapped()."
+        )
+    constant = {name: _constant(value) for name, value in arguments.items() if name not in mapped}
+    count = next(iter(lengths.values()))
+    return [
+        {name: mapped[name][index] if name in mapped else constant[name] for name in arguments}
+        for index in range(count)
+    ]
+
+
+def _items(value: Any) -> list[Any]:
+    if isinstance(value, allow_failure):
+        return [allow_failure(item) for item in value.value]
+    return list(value.value if isinstance(value, Annotation) else value)
+
+
+def _constant(value: Any) -> Any:
+    return value.value if isinstance(value, unmapped) else value
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 60 else text[:57] + "..."
+
+
+def submit_all(engine: Engine, calls: Iterable[Call[Any]], limit: int | None) -> FutureList[Any]:
+    """Submit every call; with a limit, so many at a time, the next when one has ended."""
+    if limit is None:
+        return FutureList(engine.submit(call) for call in calls)
+    pump = _Pump(engine, limit)
+    return FutureList(pump.add(call) for call in calls)
+
+
+class _Pump:
+    """Starts the calls of one map in their order, at most `limit` of them at a time."""
+
+    def __init__(self, engine: Engine, limit: int) -> None:
+        self._engine = engine
+        self._free = limit
+        self._waiting: deque[tuple[Call[Any], Children]] = deque()
+
+    def add(self, call: Call[Any]) -> Future[Any]:
+        future, children = self._engine.adopt(call)
+        future.owner_ended(self._ended)
+        if self._free > 0:
+            self._free -= 1
+            self._engine.start(call, children)
+        else:
+            self._waiting.append((call, children))
+        return future
+
+    def _ended(self) -> None:
+        while self._waiting:
+            call, children = self._waiting.popleft()
+            if call.future is not None and not call.future.done():
+                self._engine.start(call, children)
+                return
+        self._free += 1
+
+
+class Stream(Generic[R]):
+    """The results of a task over a stream of inputs, pulled lazily: `async for` in async code, `for` in sync code.
+
+    At most `limit` calls are in flight, and no more inputs are pulled than that. Leaving early cancels them.
+    """
+
+    def __init__(
+        self,
+        items: Iterable[Any] | AsyncIterable[Any],
+        submit: Callable[[Any], Future[R]],
+        limit: int,
+        ordered: bool,
+        return_exceptions: bool,
+    ) -> None:
+        self._items = items
+        self._submit = submit
+        self._limit = limit
+        self._ordered = ordered
+        self._raise = not return_exceptions
+
+    async def __aiter__(self) -> AsyncIterator[R]:
+        async with aclosing(_pulled(self._items)) as items:
+            flights = _Flights(self._limit, self._ordered)
+            try:
+                async for item in items:
+                    flights.add(self._submit(item))
+                    while flights.are_full():
+                        yield await self._answer(await flights.next())
+                    while (ready := flights.ready()) is not None:
+                        yield await self._answer(ready)
+                while flights.count:
+                    yield await self._answer(await flights.next())
+            finally:
+                await flights.cancel()
+
+    async def _answer(self, future: Future[R]) -> R:
+        if self._raise:
+            return await future
+        return future.result(raise_on_failure=False)
+
+    def __iter__(self) -> Iterator[R]:
+        if not isinstance(self._items, Iterable):
+            raise InvalidOption("An async iterable cannot be streamed in sync code; use `async for` in an async flow.")
+        flying: dict[Future[R], None] = {}
+        try:
+            for item in self._items:
+                flying[self._submit(item)] = None
+                while len(flying) >= self._limit:
+                    yield self._take(flying)
+            while flying:
+                yield self._take(flying)
+        finally:
+            for future in flying:
+                future.look()
+                future.cancel("its stream was left")
+
+    def _take(self, flying: dict[Future[R], None]) -> R:
+        future = next(iter(flying if self._ordered else as_completed(flying)))
+        future.wait()
+        del flying[future]
+        return future.result(raise_on_failure=self._raise)
+
+
+class _Flights:
+    """The calls of one stream that are in flight, handed out as they end or in their order."""
+
+    def __init__(self, limit: int, ordered: bool) -> None:
+        self._limit = limit
+        self._ordered = ordered
+        self._all: dict[Future[Any], None] = {}
+        self._done: deque[Future[Any]] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def count(self) -> int:
+        return len(self._all)
+
+    def are_full(self) -> bool:
+        return len(self._all) >= self._limit
+
+    def add(self, future: Future[Any]) -> None:
+        self._all[future] = None
+        future.owner_ended(lambda: self._ended(future))
+
+    def _ended(self, future: Future[Any]) -> None:
+        if asyncio._get_running_loop() is not self._loop:
+            self._loop.call_soon_threadsafe(self._ended, future)
+            return
+        self._done.append(future)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def ready(self) -> Future[Any] | None:
+        if self._ordered:
+            first = next(iter(self._all), None)
+            if first is None or not first.done():
+                return None
+            self._done.clear()
+            del self._all[first]
+            return first
+        if not self._done:
+            return None
+        future = self._done.popleft()
+        del self._all[future]
+        return future
+
+    async def next(self) -> Future[Any]:
+        while (future := self.ready()) is None:
+            self._waiter = self._loop.create_future()
+            await self._waiter
+        return future
+
+    async def cancel(self) -> None:
+        for future in self._all:
+            future.look()
+            future.cancel("its stream was left")
+        for future in tuple(self._all):
+            if not future.done():
+                await _settled(future)
+
+
+async def _settled(future: Future[Any]) -> None:
+    async for _ in as_completed([future]):
+        return
+
+
+async def _pulled(items: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Any]:
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
+        return
+    for item in items:
+        yield item
+
+
+def checked_items(items: Any) -> Any:
+    """The inputs of a stream, if they can be gone through here."""
+    if isinstance(items, str | bytes) or not isinstance(items, Iterable | AsyncIterable):
+        raise InvalidOption(f"stream() was given {_short(items)}; it takes an iterable or an async iterable of inputs.")
+    if blocks_here() and not isinstance(items, Iterable):
+        raise InvalidOption("An async iterable cannot be streamed in sync code; use `async for` in an async flow.")
+    return items

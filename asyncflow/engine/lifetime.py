@@ -1,0 +1,69 @@
+"""Whose a submitted run is: a body's children are waited for or cancelled when it ends, and none outlives it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from anyio import CancelScope
+
+from ..futures import Future
+
+
+class Children:
+    """The submitted runs of one owner (a body, or an application) on the owner's event loop."""
+
+    __slots__ = ("_drained", "failed", "live", "max_in_flight")
+
+    def __init__(self, max_in_flight: int | None = None) -> None:
+        self.live: set[Future[Any]] = set()
+        self.failed: list[Future[Any]] = []
+        self.max_in_flight = max_in_flight
+        self._drained: asyncio.Future[None] | None = None
+
+    def add(self, future: Future[Any]) -> None:
+        """Take a submitted run in."""
+        self.live.add(future)
+
+    def ended(self, future: Future[Any]) -> None:
+        """Let an ended run go; only failures that nobody has looked at yet are kept."""
+        self.live.discard(future)
+        state = future.outcome()
+        if state is not None and (state.is_failed() or state.is_crashed()) and not future.looked_at:
+            self.failed.append(future)
+        if not self.live and self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+
+    async def drained(self) -> None:
+        """Return when no child is left, also none that children brought."""
+        while self.live:
+            self._drained = asyncio.get_running_loop().create_future()
+            await self._drained
+
+    async def cancel(self, reason: str, bound: float) -> bool:
+        """Cancel all children and wait for their clean-up, shielded, for at most `bound` seconds.
+
+        Gives whether a cancellation arrived meanwhile, which the owner has to raise once it has finished.
+        """
+        if not self.live:
+            return False
+        for future in tuple(self.live):
+            future.cancel(reason)
+        with CancelScope(shield=True):
+            return await self._ended_within(bound)
+
+    async def _ended_within(self, bound: float) -> bool:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + bound
+        interrupted = False
+        while self.live and (left := deadline - loop.time()) > 0:
+            self._drained = loop.create_future()
+            try:
+                await asyncio.wait((self._drained,), timeout=left)
+            except asyncio.CancelledError:
+                interrupted = True
+        return interrupted
+
+    def unobserved(self) -> list[Future[Any]]:
+        """The failures that nobody has looked at."""
+        return [future for future in self.failed if not future.looked_at]

@@ -1,0 +1,243 @@
+"""What an author declared: the frozen specs that `@flow` and `@task` make and the engine reads."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import functools
+import inspect
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, ClassVar, Literal
+
+from .core.names import shortened
+from .core.naming import module_name
+from .core.parameters import Binder
+from .core.retries import RetryPolicy
+from .exceptions import ConfigurationError, InvalidHook, InvalidName, InvalidOption, UnnamedCallable
+
+FLOW_EVENTS = ("running", "completion", "failure", "cancellation", "crashed")
+TASK_EVENTS = ("running", "completion", "failure", "commit", "rollback")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class RunSpec:
+    """What flows and tasks have in common. Durations are seconds; `key` names the function for ever."""
+
+    fn: Callable[..., Any]
+    name: str
+    key: str
+    is_async: bool
+    is_generator: bool
+    binder: Binder
+    description: str | None = None
+    version: str | None = None
+    run_name: str | Callable[..., str] | None = None
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    timeout_seconds: float | None = None
+    log_prints: bool | None = None
+    persist_result: bool | None = None
+    result_serializer: str | None = None
+    tags: frozenset[str] = frozenset()
+    limits: tuple[str, ...] = ()
+    hooks: Mapping[str, list[Callable[..., Any]]] = field(default_factory=dict)
+    instance: Any = None
+    bound: bool = False
+
+    kind: ClassVar[Literal["flow", "task"]]
+
+    def called_name(self, arguments: Mapping[str, Any]) -> str:
+        """The name that the run-name function gives; it takes nothing, or `parameters`."""
+        assert callable(self.run_name)
+        wants = bool(inspect.signature(self.run_name).parameters)
+        name = self.run_name(parameters=dict(arguments)) if wants else self.run_name()
+        if not isinstance(name, str) or not name:
+            raise InvalidName(f"The run name of {self.name!r} came out as {name!r}; its function has to give a text.")
+        return shortened(name)
+
+    def bind_to(self, instance: Any, owner: type[Any] | None) -> Any:
+        """The spec as a method of an instance or class, as functions are bound."""
+        binding = self.__dict__["_binding"]
+        subject = owner if binding == "class" else instance
+        if binding == "static" or subject is None:
+            return self
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__, instance=subject, bound=True)
+        return copy
+
+    @functools.cached_property
+    def _model(self) -> Any:
+        from .core.validation import ParameterModel  # noqa: PLC0415  # pydantic loads when a flow is first checked
+
+        return ParameterModel(self.fn, self.binder.signature, self.__dict__["_binding"] != "static" and self.bound)
+
+    def validated(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments coerced by their annotations. Raises `ParameterTypeError`."""
+        return self._model.validated(arguments)  # type: ignore[no-any-return]
+
+    def schema(self) -> dict[str, Any]:
+        """The JSON schema of the parameters."""
+        return self._model.schema()  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class FlowSpec(RunSpec):
+    """A declared flow."""
+
+    validate_parameters: bool = True
+    task_runner: Any = None
+    leftover: str = "wait"
+    unobserved: str = "fail"
+    max_in_flight: int | None = None
+    durability: str | None = None
+    recover: str | None = None
+    max_recoveries: int = 5
+    on_code_change: str = "reuse"
+    on_divergence: str = "warn"
+    kind: ClassVar[Literal["flow", "task"]] = "flow"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class TaskSpec(RunSpec):
+    """A declared task."""
+
+    cache_policy: Any = None
+    cache_expiration: timedelta | None = None
+    refresh_cache: bool = False
+    result_storage_key: str | None = None
+    preview: bool = True
+    identity_key: Callable[..., Any] | None = None
+    ignore_inputs: frozenset[str] = frozenset()
+    on_interrupted: str = "retry"
+    runs_in: str = "thread"
+    kind: ClassVar[Literal["flow", "task"]] = "task"
+
+
+def function_of(fn: Any, decorator: str) -> Callable[..., Any]:
+    """The plain function under a static or class method; refuses what cannot be called."""
+    if isinstance(fn, staticmethod | classmethod):
+        fn = fn.__func__
+    if inspect.isclass(fn) or not callable(fn):
+        raise ConfigurationError(f"@{decorator} takes a function, not {fn!r}.")
+    return fn  # type: ignore[no-any-return]
+
+
+def is_async(fn: Callable[..., Any]) -> bool:
+    """Whether calling the function gives an awaitable or an async iterator."""
+    inner = inspect.unwrap(fn)
+    call = inner if inspect.isroutine(inner) else getattr(inner, "__call__", inner)  # noqa: B004  (the bound method)
+    return inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call)
+
+
+def is_generator(fn: Callable[..., Any]) -> bool:
+    """Whether calling the function gives a stream of items."""
+    inner = inspect.unwrap(fn)
+    return inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner)
+
+
+def task_key(fn: Callable[..., Any], name: str | None) -> str:
+    """`module:qualname`, which names the function for ever; lambdas and partials have none and need a name."""
+    qualname = getattr(fn, "__qualname__", None)
+    if isinstance(fn, functools.partial) or qualname is None or "<lambda>" in qualname:
+        if name is None:
+            raise UnnamedCallable(f'{fn!r} has no lasting name to be known by; pass name="..." beside it.')
+        qualname = name
+    return f"{module_name(fn)}:{qualname}"
+
+
+def checked_seconds(value: Any, option: str) -> float | None:
+    """A duration in seconds above zero, from a number or a timedelta; None stays None."""
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+        raise InvalidOption(f"{option} is {value!r}; it takes a number of seconds above 0, or None.")
+    return float(seconds)
+
+
+def checked_choice(value: Any, option: str, choices: tuple[str, ...]) -> Any:
+    """The value, if it is one of the choices."""
+    if value not in choices:
+        raise InvalidOption(f"{option} is {value!r}; it takes one of {', '.join(map(repr, choices))}.")
+    return value
+
+
+def checked_names(value: Any, option: str) -> frozenset[str]:
+    """A set of texts; a single text is most likely a slip and refused."""
+    if value is None:
+        return frozenset()
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise InvalidOption(f"{option} is {value!r}; it takes a list or set of names.")
+    names = tuple(value)
+    wrong = [name for name in names if not isinstance(name, str) or not name]
+    if wrong:
+        raise InvalidOption(f"{option} holds {wrong[0]!r}; it takes a list or set of names.")
+    return frozenset(names)
+
+
+def checked_hooks(kind: str, **hooks: Any) -> dict[str, list[Callable[..., Any]]]:
+    """Hooks by event, each a list of callables."""
+    checked: dict[str, list[Callable[..., Any]]] = {}
+    for event, given in hooks.items():
+        several = [] if given is None else [given] if callable(given) else given
+        if isinstance(several, str) or not isinstance(several, Iterable):
+            raise InvalidHook(f"on_{event} of a {kind} takes a list of functions, not {given!r}.")
+        checked[event] = [checked_hook(one, event) for one in several]
+    return checked
+
+
+def checked_hook(hook: Any, event: str) -> Callable[..., Any]:
+    """The hook, if it can be called."""
+    if not callable(hook):
+        raise InvalidHook(f"on_{event} holds {hook!r}, which cannot be called; pass fn(flow_or_task, run, state).")
+    return hook  # type: ignore[no-any-return]
+
+
+def checked_count(value: Any, option: str, low: int = 1) -> int | None:
+    """A whole number from `low` up; None stays None."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise InvalidOption(f"{option} is {value!r}; it takes a whole number from {low} up.")
+    return value
+
+
+def checked_options(options: Mapping[str, Any], known: Mapping[str, Any], decorator: str) -> dict[str, Any]:
+    """The options, if all are known; an unknown one is answered with the nearest name."""
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; it takes {', '.join(known)}."
+            raise InvalidOption(f"@{decorator} takes no option {name!r}{hint}")
+    return dict(options)
+
+
+def refuse_generator(fn: Callable[..., Any], decorator: str) -> bool:
+    """False; generator functions are refused for now."""
+    if is_generator(fn):
+        raise ConfigurationError(
+            f"@{decorator} does not take generator functions yet ({fn!r}); return a list, or use task.stream()."
+        )
+    return False
+
+
+def dress(spec: RunSpec, declared: Any, plain: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    """Make a spec look like its function to `inspect`, `help` and frameworks, colour included."""
+    look = {
+        name: getattr(plain, name)
+        for name in ("__module__", "__name__", "__qualname__", "__doc__", "__code__", "__defaults__", "__kwdefaults__")
+        if hasattr(plain, name)
+    }
+    binding = {classmethod: "class", staticmethod: "static"}.get(type(declared), "instance")
+    spec.__dict__.update(
+        look,
+        __annotations__=dict(getattr(plain, "__annotations__", {})),
+        __wrapped__=plain,
+        _declared=declared,
+        _options=dict(options),
+        _binding=binding,
+    )
+    if spec.is_async:
+        spec.__dict__["_is_coroutine"] = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]

@@ -1,0 +1,1 @@
+"""The tests: what asyncflow promises, in the same rooms as the code."""

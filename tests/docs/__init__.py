@@ -1,0 +1,1 @@
+"""The documentation: its examples run, and it names everything that is public."""

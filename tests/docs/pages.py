@@ -1,0 +1,95 @@
+"""How the code blocks of a page are run.
+
+A page is one script: its `python` blocks share a namespace, top to bottom, and `await` may stand at the top level, as
+in a notebook. A block that opens with `>>>` is a doctest. In a `console` block each line `$ asyncflow ...` is run; its
+exit code must be 0, and lines shown below it must be what it prints (`...` stands for anything). Other blocks are
+for reading. `<!-- skip: next -->` above a block leaves it out, and says why in the text around it.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import doctest
+import inspect
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from sybil import Document, Example
+from sybil.parsers.markdown import CodeBlockParser, SkipParser
+
+ROOT = Path(__file__).parents[2]
+SHOWN = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+TOP_LEVEL_AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+
+
+def all_pages() -> list[Path]:
+    """The front page and every page of the documentation."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def read(page: Path) -> Document:
+    """A page with the examples on it."""
+    return Document.parse(
+        str(page),
+        CodeBlockParser("python", run_python),
+        CodeBlockParser("pycon", run_python),
+        CodeBlockParser("console", run_console),
+        SkipParser(),
+    )
+
+
+def script_of(page: Path) -> ModuleType:
+    """The module that the page's `python` blocks make up together; to them it is `__main__`."""
+    script = ModuleType("__main__")
+    script.__file__ = str(page.with_suffix(".py"))
+    return script
+
+
+def run_python(example: Example) -> None:
+    """Run one block in the namespace of its page."""
+    if example.parsed.lstrip().startswith(">>>"):
+        _run_doctest(example)
+        return
+    source = "\n" * (example.line + example.parsed.line_offset) + example.parsed
+    code = compile(source, example.path, "exec", flags=TOP_LEVEL_AWAIT, dont_inherit=True)
+    if code.co_flags & inspect.CO_COROUTINE:
+        asyncio.run(_awaited(code, example.namespace))
+    else:
+        exec(code, example.namespace)
+
+
+async def _awaited(code: Any, namespace: dict[str, Any]) -> None:
+    await eval(code, namespace)
+
+
+def _run_doctest(example: Example) -> None:
+    test = doctest.DocTestParser().get_doctest(
+        example.parsed, example.namespace, example.path, example.path, example.line
+    )
+    test.globs = example.namespace
+    doctest.DebugRunner(optionflags=SHOWN).run(test, clear_globs=False)
+
+
+def run_console(example: Example) -> None:
+    """Run the asyncflow commands of one block and compare what they print with what is shown."""
+    for command, shown in _commands(example.parsed):
+        words = shlex.split(command)
+        if words[0] != "asyncflow":
+            continue
+        done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"$ {command}\n{done.stdout}{done.stderr}"
+        printed = done.stdout + done.stderr
+        assert not shown or doctest.OutputChecker().check_output(shown, printed, SHOWN), f"$ {command}\n{printed}"
+
+
+def _commands(block: str) -> Iterator[tuple[str, str]]:
+    """Each command of a block with the output that is shown for it."""
+    for part in ("\n" + block).split("\n$ ")[1:]:
+        command, _, shown = part.partition("\n")
+        yield command, shown.strip() and shown

@@ -1,0 +1,1 @@
+"""The shape of the house: sizes, imports, exports and the error tree."""
