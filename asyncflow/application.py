@@ -8,6 +8,7 @@ import os
 import random
 import threading
 from collections.abc import Coroutine, Iterable
+from concurrent.futures import Future as ConcurrentFuture
 from contextvars import ContextVar, Token
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +28,7 @@ from .engine.slots import Slots
 from .exceptions import ApplicationChoice
 from .futures import Future
 from .ports import Clock, Store
-from .results.envelope import load_keys
+from .results.envelope import Keys, load_keys
 from .results.kept import ResultStore
 from .settings import Settings
 from .specs import FlowSpec
@@ -69,7 +70,7 @@ class Application:
         self._open = False
         self._tokens: list[Token[Application | None]] = []
         self._changing = threading.Lock()
-        self._opening: asyncio.Future[None] | None = None
+        self._opening: ConcurrentFuture[None] | None = None
 
     def __repr__(self) -> str:
         return f"<Application {self.settings.database!r} {'open' if self._open else 'closed'}>"
@@ -81,8 +82,26 @@ class Application:
 
     async def start(self) -> None:
         """Open the database and get ready; does nothing if it is open. May be called from another task than `stop`."""
-        if self._open:
-            return
+        while not self._open:
+            with self._changing:
+                opening = self._opening
+                if opening is None:
+                    self._opening = ConcurrentFuture()
+            if opening is None:
+                await self._start_alone()
+            else:  # somebody else is opening it, perhaps on another loop; if that fails, it is tried here
+                await asyncio.shield(asyncio.wrap_future(opening))
+
+    async def _start_alone(self) -> None:
+        opening = self._opening
+        assert opening is not None
+        try:
+            await self._start()
+        finally:
+            self._opening = None
+            opening.set_result(None)
+
+    async def _start(self) -> None:
         settings = self.settings
         path = None if settings.database == MEMORY else Path(settings.database)
         store = SQLiteStore(
@@ -94,24 +113,27 @@ class Application:
             batch_rows=settings.batch_rows,
         )
         await store.open()
-        if self._open:  # somebody else opened it meanwhile
+        self._pool = Pool(settings.max_threads)
+        try:
+            given = ",".join(settings.result_key) or None
+            keys = await self._pool.run(lambda: _prepared(given, path), None, lambda: None)
+        except BaseException:
+            self._pool.close()
             await store.close()
-            return
-        self._compose(store, path)
+            raise
+        self._compose(store, path, keys)
         self._open = True
         _opened.append(self)
 
-    def _compose(self, store: SQLiteStore, path: Path | None) -> None:
+    def _compose(self, store: SQLiteStore, path: Path | None, keys: Keys) -> None:
         settings = self.settings
         self.store: Store = store
-        keys = load_keys(",".join(settings.result_key) or None, path)
         directory = None if path is None else path.with_name(path.name + ".results")
         self.results = ResultStore(directory, keys, settings.result_inline_bytes)
         self.secret = keys.secret
         self._journal = Journal(store, self.clock, settings.late_seconds, settings.commit_seconds)
         self._slots = Slots(store, self.id, self.clock, self.ids)
         self._caching = Caching(store, self.id, self.clock, self.ids)
-        self._pool = Pool(settings.max_threads)
         self.engine = Engine(
             self,
             self._journal,
@@ -175,6 +197,14 @@ class Application:
         await self.stop()
 
 
+def _prepared(given: str | None, path: Path | None) -> Keys:
+    """What would block the loop: the key file, and pydantic's loading of itself, which the first flow needs."""
+    from .core.validation import warm_up  # noqa: PLC0415  # pydantic loads here, in a thread
+
+    warm_up()
+    return load_keys(given, path)
+
+
 _current: ContextVar[Application | None] = ContextVar("asyncflow_application", default=None)
 _opened: list[Application] = []
 _default: tuple[int, Application] | None = None
@@ -207,6 +237,17 @@ def default_application() -> Application:
             _default = (os.getpid(), Application(log_console="on" if console == "auto" else None))
             atexit.register(_default[1].stop_now)
         return _default[1]
+
+
+def close_default() -> None:
+    """Write everything of the default application and close it; the next call without an application opens another."""
+    global _default  # noqa: PLW0603  (one per process, as its docstring says)
+    with _default_lock:
+        closing, _default = _default, None
+    if closing is not None:
+        atexit.unregister(closing[1].stop_now)
+        if closing[0] == os.getpid():
+            closing[1].stop_now()
 
 
 async def current_application() -> Application:

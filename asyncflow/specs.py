@@ -125,16 +125,22 @@ def function_of(fn: Any, decorator: str) -> Callable[..., Any]:
 
 
 def is_async(fn: Callable[..., Any]) -> bool:
-    """Whether calling the function gives an awaitable or an async iterator."""
-    inner = inspect.unwrap(fn)
-    call = inner if inspect.isroutine(inner) else getattr(inner, "__call__", inner)  # noqa: B004  (the bound method)
-    return inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call)
+    """Whether calling the function gives an awaitable or an async iterator.
+
+    The outermost function decides; a plain `def` around an async one is most likely a decorator that hands it on.
+    """
+    layer: Any = fn
+    while layer is not None:
+        call = layer if inspect.isroutine(layer) else getattr(layer, "__call__", layer)  # noqa: B004  (bound method)
+        if any(inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one) for one in (layer, call)):
+            return True
+        layer = getattr(layer, "__wrapped__", None)
+    return False
 
 
 def is_generator(fn: Callable[..., Any]) -> bool:
     """Whether calling the function gives a stream of items."""
-    inner = inspect.unwrap(fn)
-    return inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner)
+    return inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn)
 
 
 def task_key(fn: Callable[..., Any], name: str | None) -> str:

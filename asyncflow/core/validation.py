@@ -58,6 +58,11 @@ class ParameterModel:
         return f"The arguments of {self._function_name}() do not fit its annotations: {'; '.join(problems)}"
 
 
+def warm_up() -> None:
+    """Build a first model, for which pydantic looks for its plugins on the disk; done where that blocks nobody."""
+    pydantic.create_model("Parameters", p0=(int, ...))
+
+
 def _shown(value: Any) -> str:
     try:
         text = repr(value)
