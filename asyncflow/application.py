@@ -1,4 +1,4 @@
-"""The composition root: from settings to a store, results, threads and an engine; one per process or per `async with`."""
+"""The composition root: from settings to a store, results, threads and an engine; one per process or `async with`."""
 
 from __future__ import annotations
 
@@ -11,31 +11,23 @@ from collections.abc import Coroutine, Iterable
 from concurrent.futures import Future as ConcurrentFuture
 from contextvars import ContextVar, Token
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
-from . import logging as run_logging
-from .console import Console
 from .context import current_frame
 from .core.clock import SystemClock
 from .core.ids import IdMaker
-from .engine.caching import Caching
 from .engine.calls import Call
 from .engine.crossing import LentThread, Pool, block_on, blocking_loops, house_loops
-from .engine.engine import Engine
-from .engine.journal import Journal
-from .engine.slots import Slots
 from .exceptions import ApplicationChoice
 from .futures import Future
-from .ports import Clock, Store
-from .results.envelope import Keys, load_keys
-from .results.kept import ResultStore
+from .ports import Clock, ConsoleLines, Store
 from .settings import Settings
 from .specs import FlowSpec
-from .store.sqlite import SQLiteStore
 
-R = TypeVar("R")
-MEMORY = ":memory:"
+if TYPE_CHECKING:
+    from .assembly import Parts
+    from .engine.engine import Engine
 
 
 class Application:
@@ -66,7 +58,11 @@ class Application:
         self._source = source or random.Random()
         self.ids = IdMaker(self.clock, source)
         self.id = self.ids()
-        self.console: Console | None = Console(self.settings) if self.settings.log_console == "on" else None
+        self.console: ConsoleLines | None = None
+        self.store: Store
+        self.engine: Engine
+        self.secret = b""
+        self._parts: Parts
         self._open = False
         self._tokens: list[Token[Application | None]] = []
         self._changing = threading.Lock()
@@ -102,86 +98,47 @@ class Application:
             opening.set_result(None)
 
     async def _start(self) -> None:
-        settings = self.settings
-        path = None if settings.database == MEMORY else Path(settings.database)
-        store = SQLiteStore(
-            settings.database,
-            executor_id=self.id,
-            clock=self.clock,
-            durability_power=settings.durability == "power",
-            busy_seconds=settings.busy_seconds,
-            batch_rows=settings.batch_rows,
-        )
-        await store.open()
-        self._pool = Pool(settings.max_threads)
+        pool = Pool(self.settings.max_threads)
         try:
-            given = ",".join(settings.result_key) or None
-            keys = await self._pool.run(lambda: _prepared(given, path), None, lambda: None)
+            assembly, keys = await pool.run(lambda: _loaded(self.settings), None, lambda: None)
+            store = await assembly.open_store(self.settings, self.id, self.clock)
         except BaseException:
-            self._pool.close()
-            await store.close()
+            pool.close()
             raise
-        self._compose(store, path, keys)
+        self.console = assembly.make_console(self.settings)
+        self._parts = assembly.assemble(
+            self, store, keys, pool, executor_id=self.id, ids=self.ids, source=self._source
+        )
         self._open = True
         _opened.append(self)
-
-    def _compose(self, store: SQLiteStore, path: Path | None, keys: Keys) -> None:
-        settings = self.settings
-        self.store: Store = store
-        directory = None if path is None else path.with_name(path.name + ".results")
-        self.results = ResultStore(directory, keys, settings.result_inline_bytes)
-        self.secret = keys.secret
-        self._journal = Journal(store, self.clock, settings.late_seconds, settings.commit_seconds)
-        self._slots = Slots(store, self.id, self.clock, self.ids)
-        self._caching = Caching(store, self.id, self.clock, self.ids)
-        self.engine = Engine(
-            self,
-            self._journal,
-            self.results,
-            self._slots,
-            self._caching,
-            self._pool,
-            executor_id=self.id,
-            ids=self.ids,
-            source=self._source,
-        )
-        if settings.log_capture:
-            run_logging.install()
 
     async def stop(self) -> None:
         """Wait for tasks submitted outside any flow, write everything, and close; does nothing if it is closed."""
         if not self._open:
             return
         await self.engine.drained()
-        with self._changing:
-            if not self._open:
-                return
-            self._leave()
-        self._journal.flush_late()
-        await self.store.close()
-        await asyncio.to_thread(self._close_threads)
+        if self._leave():
+            await self.store.close()
+            await asyncio.to_thread(self._close_threads)
 
     def stop_now(self) -> None:
         """Write everything and close, from any thread and without a loop; for the end of the process."""
+        if self._leave():
+            self.store.close_now()
+            self._close_threads()
+
+    def _leave(self) -> bool:
         with self._changing:
             if not self._open:
-                return
-            self._leave()
-        self._journal.flush_late()
-        self.store.close_now()
-        self._close_threads()
-
-    def _leave(self) -> None:
-        self._open = False
-        if self in _opened:
-            _opened.remove(self)
-        if self.settings.log_capture:
-            run_logging.uninstall()
-        self._slots.close()
-        self._caching.close()
+                return False
+            self._open = False
+            if self in _opened:
+                _opened.remove(self)
+        self._parts.leave(self.settings.log_capture)
+        return True
 
     def _close_threads(self) -> None:
-        self._pool.close()
+        self._parts.pool.close()
         if self.console is not None:
             self.console.close()
 
@@ -197,12 +154,11 @@ class Application:
         await self.stop()
 
 
-def _prepared(given: str | None, path: Path | None) -> Keys:
-    """What would block the loop: the key file, and pydantic's loading of itself, which the first flow needs."""
-    from .core.validation import warm_up  # noqa: PLC0415  # pydantic loads here, in a thread
+def _loaded(settings: Settings) -> tuple[ModuleType, Any]:
+    """What would block the loop: loading the rooms that only an open application needs, and reading its keys."""
+    from . import assembly  # noqa: PLC0415  # the store's driver, pydantic and the engine load here, in a thread
 
-    warm_up()
-    return load_keys(given, path)
+    return assembly, assembly.read_keys(settings)
 
 
 _current: ContextVar[Application | None] = ContextVar("asyncflow_application", default=None)
@@ -241,7 +197,7 @@ def default_application() -> Application:
 
 def close_default() -> None:
     """Write everything of the default application and close it; the next call without an application opens another."""
-    global _default  # noqa: PLW0603  (one per process, as its docstring says)
+    global _default
     with _default_lock:
         closing, _default = _default, None
     if closing is not None:

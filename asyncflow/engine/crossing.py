@@ -216,7 +216,7 @@ class Pool:
         self._threads: set[threading.Thread] = set()
         self.abandoned = 0
 
-    async def run(self, fn: Callable[[], R], frame: Frame, on_end: Callable[[], None]) -> R:
+    async def run(self, fn: Callable[[], R], frame: Frame | None, on_end: Callable[[], None]) -> R:
         """Run a body in a thread with a copy of this context; `on_end` is called there when it really ends.
 
         A cancellation or timeout here abandons the thread: the body goes on, and its outcome is dropped.
@@ -236,9 +236,14 @@ class Pool:
     def _put(self, errand: Callable[[], None]) -> None:
         with self._lock:
             self._errands.append(errand)
-            if self._idle:
-                self._lock.notify()
-            elif self._working < self._size:
+            self._call_in()
+
+    def _call_in(self) -> None:
+        """Have a thread come for each errand that there is a place for; one that was called may not have come yet."""
+        wanted = min(len(self._errands), self._size - self._working)
+        if wanted > 0:
+            self._lock.notify(wanted)
+            for _ in range(wanted - self._idle):
                 self._hire()
 
     def _hire(self) -> None:
@@ -274,10 +279,7 @@ class Pool:
         """While this lasts, another thread may work in this one's place."""
         with self._lock:
             self._working -= 1
-            if self._errands and not self._idle:
-                self._hire()
-            elif self._errands:
-                self._lock.notify()
+            self._call_in()
         threads.place = None
         try:
             yield

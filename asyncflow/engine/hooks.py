@@ -19,8 +19,8 @@ ENDINGS = {
 
 
 def ending_hooks(spec: RunSpec, state: State[Any]) -> list[Callable[..., Any]]:
-    """The hooks that want to hear of this final state."""
-    return list(spec.hooks.get(ENDINGS[state.type], ()))
+    """The hooks that want to hear of this final state; none for a state that is not final (a body may return one)."""
+    return list(spec.hooks.get(ENDINGS.get(state.type, ""), ()))
 
 
 async def call_hooks(

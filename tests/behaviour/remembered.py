@@ -45,6 +45,16 @@ def moves(run_id: str) -> list[Transition]:
     return _run(read())
 
 
+def log_of(spec_name: str) -> list[str]:
+    """The messages in the log of the one run of a flow or task."""
+
+    async def read(run_id: str) -> list[str]:
+        application = await _opened()
+        return [line.message for _, line in await application.store.lines(run_id, 1000)]
+
+    return _run(read(run_of(spec_name).id))
+
+
 async def _opened() -> Application:
     application = chosen_application() or default_application()
     if not application.is_open:

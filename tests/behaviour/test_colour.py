@@ -388,7 +388,7 @@ async def test_a_sync_task_that_waits_for_the_loop_which_it_blocks_is_refused_at
     async def outer() -> int:
         future = slow.submit()
         with pytest.raises(BlockingCall, match="await"):
-            waits([lambda: future.result()])
+            waits([future.result])
         with pytest.raises(BlockingCall, match="await"):
             future.result()
         return await future
