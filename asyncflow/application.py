@@ -11,7 +11,7 @@ from collections.abc import Coroutine, Iterable
 from concurrent.futures import Future as ConcurrentFuture
 from contextvars import ContextVar, Token
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from .context import current_frame
@@ -21,13 +21,13 @@ from .engine.calls import Call
 from .engine.crossing import LentThread, Pool, block_on, blocking_loops, house_loops
 from .exceptions import ApplicationChoice
 from .futures import Future
-from .ports import Clock, ConsoleLines, Store
 from .settings import Settings
 from .specs import FlowSpec
 
 if TYPE_CHECKING:
     from .assembly import Parts
     from .engine.engine import Engine
+    from .ports import Clock, ConsoleLines, Store
 
 
 class Application:
@@ -99,11 +99,15 @@ class Application:
 
     async def _start(self) -> None:
         pool = Pool(self.settings.max_threads)
+        store: Store | None = None
         try:
-            assembly, keys = await pool.run(lambda: _loaded(self.settings), None, lambda: None)
+            assembly = await pool.run(_loaded, None, _nothing)
             store = await assembly.open_store(self.settings, self.id, self.clock)
+            keys = await pool.run(lambda: assembly.read_keys(self.settings), None, _nothing)
         except BaseException:
             pool.close()
+            if store is not None:
+                await store.close()
             raise
         self.console = assembly.make_console(self.settings)
         self._parts = assembly.assemble(
@@ -154,11 +158,14 @@ class Application:
         await self.stop()
 
 
-def _loaded(settings: Settings) -> tuple[ModuleType, Any]:
-    """What would block the loop: loading the rooms that only an open application needs, and reading its keys."""
+def _loaded() -> Any:
     from . import assembly  # noqa: PLC0415  # the store's driver, pydantic and the engine load here, in a thread
 
-    return assembly, assembly.read_keys(settings)
+    return assembly
+
+
+def _nothing() -> None:
+    return None
 
 
 _current: ContextVar[Application | None] = ContextVar("asyncflow_application", default=None)

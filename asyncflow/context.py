@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .core.counts import Counts
 from .core.runs import Run
 from .exceptions import InvalidName, MissingContext
 from .specs import RunSpec, checked_names
@@ -66,7 +67,7 @@ class Frame:
         self.flow: Frame | None = self if run.kind == "flow" else parent.flow if parent is not None else None
         self.flow_run: Run | None = self.flow.run if self.flow is not None else None
         self.scope = "" if run.kind == "flow" else f"{run.key or run.id}#{run.attempt}"
-        self.counts: dict[str, int] = {}
+        self.counts = Counts()
         self.live: dict[str, Any] = {}
         self.children: Any = None
         self.keyed = run.kind == "flow" or run.key is not None

@@ -507,8 +507,8 @@ def gather(*awaitables: Any, return_exceptions: bool = False) -> Any:
     frame, number = current_frame(), 0
     if frame is not None:
         turn = f"{scope_of(frame)}/gather"
-        number = frame.counts.get(turn, 0)
-        frame.counts[turn] = number + 1
+        number = frame.names.get(turn, 0)
+        frame.names[turn] = number + 1
     branches = [_branch(one, frame, f"gather{number}.{index}") for index, one in enumerate(awaitables)]
     return _gather(branches, return_exceptions)
 

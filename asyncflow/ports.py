@@ -153,8 +153,11 @@ class Store(RunLog, Journaled, RunReader, Executors, Limits, CacheIndex, Protoco
 class Results(Protocol):
     """How values become bytes and come back."""
 
-    def encode(self, value: Any, serializer: str | None = None, preview: bool = True) -> StoredValue:
-        """Keep a value; large ones are written to their file before this returns. Raises `UnstorableResult`."""
+    def pack(self, value: Any, serializer: str | None = None, preview: bool = True) -> StoredValue:
+        """A value as bytes, inline whatever their size; no I/O. Raises `UnstorableResult`."""
+
+    def place(self, packed: StoredValue) -> StoredValue:
+        """Write what is too large to be inline to its file; blocks. Raises `DatabaseUnavailable`."""
 
     def decode(self, stored: StoredValue) -> Any: ...
     def encode_error(self, error: BaseException) -> StoredError: ...

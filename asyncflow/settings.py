@@ -28,7 +28,7 @@ _SWITCH: Final = {
 Durability: TypeAlias = Literal["strict", "relaxed", "power"]
 LogConsole: TypeAlias = Literal["auto", "on", "off"]
 LogFormat: TypeAlias = Literal["text", "json"]
-Output: TypeAlias = Literal["table", "json"]
+Output: TypeAlias = Literal["table", "json", "jsonl", "name"]
 _Layer: TypeAlias = tuple[Callable[[str], str], Mapping[str, Any]]
 
 
@@ -241,7 +241,7 @@ class Settings:
     )
     output: Output = field(
         default="table",
-        metadata=_about(_choice("table", "json"), "how the command line answers, unless -o says"),
+        metadata=_about(_choice("table", "json", "jsonl", "name"), "how the command line answers, unless -o says"),
     )
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 

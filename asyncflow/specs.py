@@ -8,7 +8,6 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, ClassVar, Literal
 
@@ -22,9 +21,8 @@ FLOW_EVENTS = ("running", "completion", "failure", "cancellation", "crashed")
 TASK_EVENTS = ("running", "completion", "failure", "commit", "rollback")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class RunSpec:
-    """What flows and tasks have in common. Durations are seconds; `key` names the function for ever."""
+    """What flows and tasks have in common; frozen. Durations are seconds; `key` names the function for ever."""
 
     fn: Callable[..., Any]
     name: str
@@ -32,19 +30,34 @@ class RunSpec:
     is_async: bool
     is_generator: bool
     binder: Binder
+    retry: RetryPolicy
+    hooks: Mapping[str, list[Callable[..., Any]]]
     description: str | None = None
     version: str | None = None
     run_name: str | Callable[..., str] | None = None
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
     timeout_seconds: float | None = None
     log_prints: bool | None = None
     persist_result: bool | None = None
     result_serializer: str | None = None
     tags: frozenset[str] = frozenset()
     limits: tuple[str, ...] = ()
-    hooks: Mapping[str, list[Callable[..., Any]]] = field(default_factory=dict)
     instance: Any = None
     bound: bool = False
+    _declared: Any
+    _options: Mapping[str, Any]
+    _binding: str
+
+    def __init__(self, **fields: Any) -> None:
+        self.__dict__.update(fields)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"{self!r} is frozen; with_options(...) makes a copy with other options.")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{self!r} is frozen; with_options(...) makes a copy with other options.")
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r} of {self.key}>"
 
     kind: ClassVar[Literal["flow", "task"]]
 
@@ -82,7 +95,6 @@ class RunSpec:
         return self._model.schema()  # type: ignore[no-any-return]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class FlowSpec(RunSpec):
     """A declared flow."""
 
@@ -99,7 +111,6 @@ class FlowSpec(RunSpec):
     kind: ClassVar[Literal["flow", "task"]] = "flow"
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class TaskSpec(RunSpec):
     """A declared task."""
 

@@ -10,12 +10,11 @@ from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overl
 from .application import current_application_now, run_call, submit_call
 from .cache_policies import NO_CACHE, CacheContext, CacheKeyFnPolicy, CachePolicy, input_hash
 from .context import Frame, current_frame
-from .core.annotations import unmapped
 from .core.names import checked_name, default_task_name
 from .core.parameters import Binder
 from .core.retries import Delay, RetryPolicy
 from .engine.calls import Call, make_call
-from .engine.fanout import Stream, checked_items, checked_limit, is_mapped, submit_all, zipped
+from .engine.fanout import Stream, checked_items, checked_limit, submit_all, zipped
 from .exceptions import InvalidOption
 from .futures import Future, FutureList
 from .specs import (
@@ -185,8 +184,7 @@ class Task(TaskSpec, Generic[P, R]):
         """
         checked_limit(limit)
         frame = current_frame()
-        arguments = self._mapped_arguments(args, kwargs)
-        calls = [self._call_of(one, frame, wait_for) for one in zipped(arguments)]
+        calls = [self._mapped_call(one, len(args), frame, wait_for) for one in zipped(self._labelled(args, kwargs))]
         application = frame.application if frame is not None else current_application_now()
         return submit_all(application.engine, calls, limit)
 
@@ -237,22 +235,21 @@ class Task(TaskSpec, Generic[P, R]):
             checked_items(items), lambda item: self.submit(item, *args, **kwargs), limit, ordered, return_exceptions
         )
 
-    def _mapped_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        settled = tuple(_settled(value) for value in args)
-        named = {name: _settled(value) for name, value in kwargs.items()}
-        instance = (unmapped(self.instance),) if self.bound else ()
-        defaults = self.binder.bind((*instance, *settled), named)
-        given = len(instance) + len(settled)
-        return {
-            name: value if index < given or name in named else _broadcast(value)
-            for index, (name, value) in enumerate(defaults.items())
-        }
+    def _labelled(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The arguments of a map, settled, in their order and by the names under which an error speaks of them."""
+        instance = (self.instance,) if self.bound else ()
+        self.binder.bind((*instance, *args), kwargs)
+        names = self.binder.positional_names(len(instance) + len(args))[len(instance) :]
+        labels = [name if name not in kwargs else f"{name} (by position)" for name in names]
+        settled = {label: _settled(value) for label, value in zip(labels, args, strict=True)}
+        return settled | {name: _settled(value) for name, value in kwargs.items()}
 
-    def _call_of(self, arguments: dict[str, Any], frame: Frame | None, wait_for: Iterable[Any] | None) -> Call[Any]:
-        args, kwargs = self.binder.unbind(arguments)
-        if self.bound:
-            args = args[1:]
-        return make_call(self, args, kwargs, frame, wait_for)
+    def _mapped_call(
+        self, arguments: dict[str, Any], positional: int, frame: Frame | None, wait_for: Iterable[Any] | None
+    ) -> Call[Any]:
+        named = list(arguments.items())
+        args = tuple(value for _, value in named[:positional])
+        return make_call(self, args, dict(named[positional:]), frame, wait_for)
 
     def with_options(self, **options: Any) -> Task[P, R]:
         """A copy of the task with other options; what is not named stays, and None clears. See `@task` for the options."""
@@ -295,10 +292,6 @@ def _settled(value: Any) -> Any:
     if isinstance(value, State):
         return value.result()
     return value
-
-
-def _broadcast(value: Any) -> Any:
-    return unmapped(value) if is_mapped(value) else value
 
 
 def _policy(policy: Any, key_fn: Any, persist: bool | None) -> CachePolicy | None:

@@ -15,6 +15,7 @@ from .programs import application, floor_one, floor_seconds
 
 US = 1e6
 SILENT = {"ASYNCFLOW_LOG_CONSOLE": "off"}
+SPOKEN = {"ASYNCFLOW_LOG_CONSOLE": "on"}  # as a script has it by default: each task says how it ended, on stderr
 
 
 async def fan_out(size: Size) -> Figures:
@@ -175,7 +176,7 @@ async def _process_ms(code: str) -> float:
 
 LINES = (
     Line("fan-out", "10,000 tasks by gather, strict", "F1", "us/task", 3.0, fan_out, environment=SILENT),
-    Line("fan-out-logged", "the same, default logging", "F1", "us/task", None, fan_out),
+    Line("fan-out-logged", "the same, console lines as by default", "F1", "us/task", None, fan_out, environment=SPOKEN),
     Line("sequential", "1,000 tasks one after another, strict", "F1", "us/task", 2.0, sequential, environment=SILENT),
     Line("bounded-io", "5,000 tasks of 50 ms, map(limit=500)", "F0", "s", 1.15, bounded_io, environment=SILENT),
     Line("io-at-once", "5,000 tasks of 50 ms, all at once", "F1", "s", 2.8, io_at_once, environment=SILENT),

@@ -72,8 +72,8 @@ def home(_no_threads_left: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     folder = tmp_path / "home"
     monkeypatch.setenv("ASYNCFLOW_HOME", str(folder))
     yield folder
-    if application := sys.modules.get("asyncflow.application"):
-        application.close_default()
+    if module := sys.modules.get("asyncflow.application"):
+        module.close_default()
 
 
 @pytest.fixture(autouse=True)

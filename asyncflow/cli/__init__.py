@@ -1,0 +1,1 @@
+"""The shell door: one file per noun, each loaded when its command runs."""

@@ -8,7 +8,7 @@ from datetime import timedelta
 from threading import Lock, get_ident
 from types import TracebackType
 
-from ..application import current_application, entered
+from ..application import current_application, current_application_now
 from ..context import Frame, current_frame
 from ..engine.slots import BlockedThread, Lease, checked_limits, checked_occupy, checked_wait, held_here
 from ..ports import Surroundings
@@ -51,7 +51,7 @@ class concurrency:
             self._entered(None)
             return
         frame = current_frame()
-        application = frame.application if frame is not None else await entered()
+        application = frame.application if frame is not None else await current_application()
         self._entered(await self._acquire(application, frame))
 
     async def __aexit__(
@@ -64,7 +64,7 @@ class concurrency:
             self._entered(None)
             return
         frame = current_frame()
-        application = frame.application if frame is not None else current_application()
+        application = frame.application if frame is not None else current_application_now()
         thread = BlockedThread(asyncio._get_running_loop(), held_here.get())
         landing = _Landing()
         try:

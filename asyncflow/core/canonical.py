@@ -12,7 +12,6 @@ from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
 from functools import partial
-from operator import itemgetter
 from pathlib import PurePath
 from re import Pattern
 from types import (
@@ -38,9 +37,6 @@ MAX_NODES = 10_000
 MAX_DEPTH = 200
 
 Producer: TypeAlias = Callable[[Any], "str | None"]
-
-
-_first = itemgetter(0)
 
 
 def _too_big(size: int) -> UnkeyableInput:
@@ -190,7 +186,8 @@ class Walk:
                 return f"o{len(pairs)}[{''.join(pairs)}"
         out = []
         size = 0
-        for key, item in sorted(dict.items(value), key=_first) if dict.__len__(value) > 1 else dict.items(value):
+        for key in sorted(dict.keys(value)):
+            item = dict.__getitem__(value, key)
             atom = ATOMS.get(type(item))
             if atom is None:
                 out.append(f"{len(key)}:{key}{self._text(item)}")

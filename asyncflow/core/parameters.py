@@ -45,6 +45,15 @@ class Binder:
         bound.apply_defaults()
         return bound.arguments
 
+    def positional_names(self, count: int) -> list[str]:
+        """What the first so many positional arguments of a call are called; those of `*rest` as `rest[0]`, ..."""
+        names: list[str] = []
+        for parameter in self.signature.parameters.values():
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                return names[:count] + [f"{parameter.name}[{number}]" for number in range(count - len(names))]
+            names.append(parameter.name)
+        return names[:count]
+
     def unbind(self, arguments: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The positional and keyword arguments to call the function with."""
         if self._plain:

@@ -122,22 +122,24 @@ MOVE_COLUMNS = ("run_id", "at", "state_type", "state_name", "message", "attempt"
 def move_row(run: Run) -> tuple[Any, ...]:
     """The transition into the run's present state, as a row."""
     state = run.state
-    return (run.id, state.timestamp, state.type.value, state.name, state.message, run.attempt)
+    return (run.id, state.timestamp, state.type._value_, state.name, state.message, run.attempt)
 
 
 class RunWrite:
     """One queued write of a run: its row as it was then, its new transitions, and who waits for the commit.
 
     The log settles it on `loop`, the waiter's own: `done` turns true, `error` says what prevented it (`LeaseLost`).
+    `power` asks for a commit that is forced to the disk.
     """
 
-    __slots__ = ("done", "epoch", "error", "loop", "moves", "root_id", "row", "waiter")
+    __slots__ = ("done", "epoch", "error", "loop", "moves", "power", "root_id", "row", "waiter")
 
     def __init__(self, row: tuple[Any, ...], moves: Sequence[tuple[Any, ...]], root_id: RunId, epoch: int) -> None:
         self.row = row
         self.moves = moves
         self.root_id = root_id
         self.epoch = epoch
+        self.power = False
         self.loop: AbstractEventLoop | None = None
         self.waiter: Future[None] | None = None
         self.error: BaseException | None = None
@@ -227,6 +229,7 @@ class RunFilter:
     outermost: bool = False
     id_prefix: str | None = None
     since: int | None = field(default=None)
+    name: str | None = None
 
 
 def run_row(run: Run) -> tuple[Any, ...]:
@@ -235,7 +238,7 @@ def run_row(run: Run) -> tuple[Any, ...]:
     head = (
         run.id, run.kind, run.name, run.spec_name, run.spec_key, run.key,
         parent.id if parent is not None else None, run.flow_run_id, owner.root_id, owner.epoch, owner.executor_id,
-        state.type.value, state.name, state.message, run.attempt, run.created_at, run.started_at, run.ended_at,
+        state.type._value_, state.name, state.message, run.attempt, run.created_at, run.started_at, run.ended_at,
         json.dumps(sorted(run.tags)) if run.tags else None,
         run.parameters,
         json.dumps(run.depends_on) if run.depends_on else None,

@@ -102,15 +102,15 @@ class Caching:
         place = self._line.join((key,), blocked=loops)
         found: CacheEntry | Flight | None = None
         try:
-            while found is None:
+            while True:
                 found = await self._advance(key, place, refresh, run_id, task_name)
-                if found is None:
-                    self._refuse_endless(key, frame, loops)
-                    await self._line.wait(place, 1.0 if loops else None)
+                if found is not None:
+                    return found
+                self._refuse_endless(key, frame, loops)
+                await self._line.wait(place, 1.0 if loops else None)
         finally:
             if not isinstance(found, Flight):
                 self._line.leave(place)
-        return found
 
     async def land(self, flight: Flight, value: StoredValue, expires_at: int | None) -> None:
         """What `Flight.land` does."""

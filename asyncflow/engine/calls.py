@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from asyncio import AbstractEventLoop
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 from ..context import Frame, current_tags, scope_of
@@ -16,7 +16,7 @@ from ..exceptions import DependencyCycle, InvalidOption, UnkeyableInput
 from ..futures import Future
 from ..specs import FlowSpec, RunSpec, TaskSpec
 from ..states import State
-from .arguments import find
+from .arguments import ATOMS, find
 from .crossing import LentThread
 
 S = TypeVar("S", bound=RunSpec)
@@ -26,12 +26,13 @@ class Call(Generic[S]):
     """What was called, with what, from where. `parent` is the body that called, None outside any run.
 
     `digest` and `key` are the identity inside the flow run (None: none); `unkeyed` says why there is none.
-    `lent` is the blocked caller's thread, `blocked` the loops that stand still until this call returns.
+    `lent` is the blocked caller's thread, `blocked` the loops that stand still until this call returns. `plain` says
+    that all arguments are atoms; `on_decided` is told when the body has ended and the outcome is only to be stored.
     """
 
     __slots__ = (
-        "arguments", "blocked", "digest", "future", "interrupted", "key", "lent", "parent", "run", "spec",
-        "started", "tags", "unkeyed", "upstream", "wait_for",
+        "arguments", "blocked", "digest", "flight", "future", "interrupted", "key", "lent", "on_decided", "parent",
+        "plain", "run", "spec", "started", "tags", "unkeyed", "upstream", "wait_for",
     )  # fmt: skip
 
     def __init__(self, spec: S, arguments: dict[str, Any], parent: Frame | None) -> None:
@@ -40,12 +41,15 @@ class Call(Generic[S]):
         self.parent = parent
         self.tags = current_tags()
         self.run: Run = None  # type: ignore[assignment]  # made when its application is known
-        self.upstream = find(arguments.values())
+        self.plain = ATOMS.issuperset(map(type, arguments.values()))
+        self.upstream = () if self.plain else find(arguments.values())
         self.wait_for: tuple[Future[Any] | State[Any], ...] = ()
         self.digest: str | None = None
         self.key: str | None = None
         self.unkeyed: str | None = None
         self.future: Future[Any] | None = None
+        self.flight: Any = None
+        self.on_decided: Callable[[], None] | None = None
         self.lent: LentThread | None = None
         self.blocked: tuple[AbstractEventLoop, ...] = parent.blocked if parent is not None else ()
         self.interrupted = False
@@ -105,10 +109,8 @@ def reserve(call: Call[Any], frame: Frame) -> None:
     except UnkeyableInput as error:
         call.unkeyed = str(error)
         return
-    occurrence = frame.counts.get(digest, 0)
-    frame.counts[digest] = occurrence + 1
     call.digest = digest
-    call.key = f"{digest}:{occurrence}"
+    call.key = f"{digest}:{frame.counts.take(digest)}"
     _warn_of_twin(call, frame, digest)
 
 

@@ -8,18 +8,17 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from anyio import CancelScope, current_time
-
 from ..context import Frame, enter_frame, leave_frame
 from ..core.names import run_name
 from ..core.runs import Ownership, Run
 from ..core.template import render
-from ..exceptions import AsyncflowError, FlowRunTimeout, MissingContext, StoreError, TaskRunTimeout, TooManyPending
+from ..exceptions import AsyncflowError, FlowRunTimeout, MissingContext, TaskRunTimeout, TooManyPending
 from ..futures import Future
 from ..ports import Results, Surroundings
 from ..specs import FlowSpec, RunSpec, TaskSpec
 from ..states import AwaitingConcurrencySlot, AwaitingRetry, Cancelled, Failed, Pending, Retrying, Running, State
-from .caching import Caching, Flight
+from .arguments import ATOMS
+from .caching import Caching
 from .calls import Call, dependencies, is_flow, release_identity
 from .crossing import Interrupted, Pool, block_on, home_loop
 from .hooks import call_hooks, ending_hooks
@@ -27,7 +26,7 @@ from .journal import Journal
 from .keeping import Keeper
 from .lifetime import Children
 from .lineage import Lineage
-from .outcomes import failure_of, outcome_of, returned_futures, unobserved_failure
+from .outcomes import failure_of, is_made_of_states, outcome_of, returned_futures, unobserved_failure
 from .slots import Lease, Slots
 from .upstream import resolve
 from .voice import Voice
@@ -60,7 +59,7 @@ class Engine:
         self.children = Children()
         self.warned: set[str] = set()
         self.voice = Voice(application)
-        self._keeper = Keeper(application, journal, results, caching)
+        self._keeper = Keeper(application, journal, results, caching, self.voice.warn)
         self._executor_id = executor_id
         self._ids = ids
         self._source = source
@@ -137,6 +136,8 @@ class Engine:
             self.journal.enter(call.run, state)
             self.journal.queue(call.run)
             release_identity(call)
+            if call.on_decided is not None:
+                call.on_decided()
         future.settle(state)
         children.ended(future)
 
@@ -163,7 +164,7 @@ class Engine:
         run.key = call.key
         if flow is not None:
             run.flow_run_id = flow.run.id
-        if call.upstream or call.wait_for or (flow is not None and flow.lineage is not None):
+        if call.wait_for or not call.plain:
             run.depends_on = dependencies(call)
 
     @staticmethod
@@ -189,20 +190,19 @@ class Engine:
     async def _run(self, call: Call[Any]) -> State[Any]:
         """One run from beginning to end; gives its committed final state."""
         call.started = True
-        run, flight, stop = call.run, None, None
+        run, stop = call.run, None
         try:
-            if is_flow(call):
-                state = await self._flow_steps(call)
-            else:
-                state, flight = await self._task_steps(call)
+            state = await (self._flow_steps(call) if run.kind == "flow" else self._task_steps(call))
         except STOPS as reason:
             stop = reason
             state = Cancelled(message=self._reason(call, reason))
-        except StoreError as error:
+        except Exception as error:  # no slot, no cache key, no name: the run ends as visibly as by its body
             state = failure_of(error)
         release_identity(call)
+        if call.on_decided is not None:
+            call.on_decided()
         try:
-            await self._keeper.finish(call, state, flight)
+            await self._keeper.finish(call, state)
         finally:
             self.voice.ended(run, state)
         hooks = ending_hooks(call.spec, state)
@@ -212,26 +212,19 @@ class Engine:
             raise stop or asyncio.CancelledError
         return state
 
-    async def _task_steps(self, call: Call[TaskSpec]) -> tuple[State[Any], Flight | None]:
+    async def _task_steps(self, call: Call[TaskSpec]) -> State[Any]:
         """The order of a task run: upstream -> journal -> cache -> limits -> attempts; keeping comes after it."""
         if call.upstream or call.wait_for:
             failed = await resolve(call)
             if failed is not None:
-                return failed, None
+                return failed
         if call.spec.run_name is not None:
             self._rename(call)
         if call.spec.cache_policy is not None:
-            hit, flight = await self._keeper.cached(call)
+            hit = await self._keeper.cached(call)
             if hit is not None:
-                return hit, None
-        else:
-            flight = None
-        try:
-            return await self._attempts(call), flight
-        except BaseException:
-            if flight is not None:
-                flight.abandon()
-            raise
+                return hit
+        return await self._attempts(call)
 
     async def _flow_steps(self, call: Call[FlowSpec]) -> State[Any]:
         """The order of a flow run: upstream -> parameters -> attempts; keeping comes after it."""
@@ -291,7 +284,9 @@ class Engine:
         def waiting(message: str) -> None:
             self.journal.move(run, AwaitingConcurrencySlot(message=message), keep=True)
 
-        return await self.slots.acquire(names, frame=call.parent, run_id=run.id, waiting=waiting)
+        return await self.slots.acquire(
+            names, frame=call.parent, run_id=run.id, waiting=waiting, blocked=call.blocked
+        )
 
     async def _condition(self, call: Call[Any], state: State[Any]) -> bool:
         try:
@@ -322,13 +317,16 @@ class Engine:
             await self._hooks(hooks, call, run.state)
         if spec.timeout_seconds is None:
             return await self._body(call, frame, lease)
-        with CancelScope(deadline=current_time() + spec.timeout_seconds) as scope:
-            state = await self._body(call, frame, lease)
-        if scope.cancelled_caught:
-            kind = FlowRunTimeout if run.kind == "flow" else TaskRunTimeout
-            error = kind(f"{run.kind.title()} run {run.name!r} exceeded timeout of {spec.timeout_seconds} second(s).")
-            return Failed(data=error, name="TimedOut", message=str(error))
-        return state
+        # not an anyio scope: that would cancel every await of the body's own clean-up again
+        try:
+            async with asyncio.timeout(spec.timeout_seconds) as scope:
+                return await self._body(call, frame, lease)
+        except TimeoutError:
+            if not scope.expired():
+                raise
+        kind = FlowRunTimeout if run.kind == "flow" else TaskRunTimeout
+        error = kind(f"{run.kind.title()} run {run.name!r} exceeded timeout of {spec.timeout_seconds} second(s).")
+        return Failed(data=error, name="TimedOut", message=str(error))
 
     async def _body(self, call: Call[Any], frame: Frame, lease: Lease | None) -> State[Any]:
         """Execute the body once, and see its children out; gives the state that its end stands for."""
@@ -345,7 +343,10 @@ class Engine:
                 held = None
                 end = lease.release if lease is not None else _nothing
                 value = await self.pool.run(lambda: spec.fn(*args, **kwargs), frame, end)
-            state = await self._see_out(frame, value)
+            if frame.children is None and type(value) in ATOMS:
+                state = outcome_of(value)
+            else:
+                state = await self._see_out(frame, value)
         except Exception as error:
             if isinstance(error, Interrupted):
                 await self._cancel_children(call, frame, "its owner was interrupted")
@@ -367,26 +368,28 @@ class Engine:
     async def _see_out(self, frame: Frame, value: Any) -> State[Any]:
         """The body returned: wait for (or cancel) what it submitted, and say what its value makes of the run."""
         children = frame.children
-        returned = returned_futures(value) if type(value) is not int else ()
-        for future in returned:
-            future.look()
-            if not future.done():
-                await _ended(future)
+        if type(value) not in ATOMS:
+            for future in returned_futures(value):
+                future.look()
+                if not future.done():
+                    await _ended(future)
         if children is not None:
             if children.live and self._option(frame, "leftover", "wait") == "cancel":
-                await children.cancel("its owner returned", self._cleanup_seconds)
+                if await children.cancel("its owner returned", self._cleanup_seconds):
+                    raise asyncio.CancelledError
             await children.drained()
-            self._judge(frame, children)
+            self._judge(frame, children, decided=is_made_of_states(value))
         return outcome_of(value)
 
-    def _judge(self, frame: Frame, children: Children) -> None:
+    def _judge(self, frame: Frame, children: Children, decided: bool) -> None:
+        """Deal with failures nobody looked at; where the body's value has decided the state, they are only told."""
         failed = children.unobserved()
         if not failed:
             return
         rule = self._option(frame, "unobserved", "fail")
-        if rule == "fail":
+        if rule == "fail" and not decided:
             raise unobserved_failure(failed)
-        if rule == "log":
+        if rule != "ignore":
             for future in failed:
                 state = future.outcome()
                 self.voice.warn(frame.run, f"Nobody looked at the failure of task run {future.run.name!r}: {state!r}")

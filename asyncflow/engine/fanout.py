@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import aclosing
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..core.annotations import Annotation, allow_failure, quote, unmapped
 from ..exceptions import InvalidOption, MappingLengthMismatch, MappingMissingIterable
 from ..futures import Future, FutureList, as_completed, blocks_here
 from ..states import State
 from .calls import Call
-from .engine import Engine
-from .lifetime import Children
+
+if TYPE_CHECKING:
+    from .engine import Engine
+    from .lifetime import Children
 
 R = TypeVar("R")
 
@@ -93,7 +94,7 @@ class _Pump:
 
     def add(self, call: Call[Any]) -> Future[Any]:
         future, children = self._engine.adopt(call)
-        future.owner_ended(self._ended)
+        call.on_decided = self._ended
         if self._free > 0:
             self._free -= 1
             self._engine.start(call, children)
@@ -131,19 +132,48 @@ class Stream(Generic[R]):
         self._raise = not return_exceptions
 
     async def __aiter__(self) -> AsyncIterator[R]:
-        async with aclosing(_pulled(self._items)) as items:
-            flights = _Flights(self._limit, self._ordered)
-            try:
-                async for item in items:
-                    flights.add(self._submit(item))
-                    while flights.are_full():
-                        yield await self._answer(await flights.next())
-                    while (ready := flights.ready()) is not None:
-                        yield await self._answer(ready)
-                while flights.count:
-                    yield await self._answer(await flights.next())
-            finally:
-                await flights.cancel()
+        flights = _Flights(self._limit, self._ordered)
+        feeding, items = None, iter(())
+        if isinstance(self._items, AsyncIterable):
+            feeding = asyncio.get_running_loop().create_task(self._feed(self._items, flights))
+        else:
+            items = iter(self._items)
+        try:
+            while True:
+                if feeding is None:
+                    self._fill(items, flights)
+                future = await flights.next()
+                if future is None:
+                    return
+                yield await self._answer(future)
+        finally:
+            if feeding is not None and not feeding.done():
+                feeding.cancel()
+                await asyncio.wait((feeding,))
+            await flights.cancel()
+
+    def _fill(self, items: Iterator[Any], flights: _Flights) -> None:
+        while not flights.ended and not flights.are_full():
+            for item in items:
+                flights.add(self._submit(item))
+                break
+            else:
+                flights.end(None)
+
+    async def _feed(self, items: AsyncIterable[Any], flights: _Flights) -> None:
+        """Pull inputs beside the consumer, so that a slow source does not hold back results."""
+        source = aiter(items)
+        try:
+            async for item in source:
+                flights.add(self._submit(item))
+                await flights.room()
+            flights.end(None)
+        except Exception as error:
+            flights.end(error)
+        finally:
+            close = getattr(source, "aclose", None)
+            if close is not None:
+                await close()
 
     async def _answer(self, future: Future[R]) -> R:
         if self._raise:
@@ -182,11 +212,15 @@ class _Flights:
         self._all: dict[Future[Any], None] = {}
         self._done: deque[Future[Any]] = deque()
         self._waiter: asyncio.Future[None] | None = None
+        self._room: asyncio.Future[None] | None = None
+        self._error: Exception | None = None
         self._loop = asyncio.get_running_loop()
+        self.ended = False
 
-    @property
-    def count(self) -> int:
-        return len(self._all)
+    def end(self, error: Exception | None) -> None:
+        """No more inputs come, because there are none or because their source failed."""
+        self.ended, self._error = True, error
+        _wake(self._waiter)
 
     def are_full(self) -> bool:
         return len(self._all) >= self._limit
@@ -200,28 +234,33 @@ class _Flights:
             self._loop.call_soon_threadsafe(self._ended, future)
             return
         self._done.append(future)
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        _wake(self._waiter)
 
-    def ready(self) -> Future[Any] | None:
-        if self._ordered:
-            first = next(iter(self._all), None)
-            if first is None or not first.done():
+    async def room(self) -> None:
+        """Return when another call may begin."""
+        while self.are_full():
+            self._room = self._loop.create_future()
+            await self._room
+
+    async def next(self) -> Future[Any] | None:
+        """The next future that has ended; None when all are through. Raises the error of the source."""
+        while (future := self._ready()) is None:
+            if self._error is not None:
+                raise self._error
+            if self.ended and not self._all:
                 return None
-            self._done.clear()
-            del self._all[first]
-            return first
-        if not self._done:
-            return None
-        future = self._done.popleft()
-        del self._all[future]
-        return future
-
-    async def next(self) -> Future[Any]:
-        while (future := self.ready()) is None:
             self._waiter = self._loop.create_future()
             await self._waiter
+        del self._all[future]
+        _wake(self._room)
         return future
+
+    def _ready(self) -> Future[Any] | None:
+        if not self._ordered:
+            return self._done.popleft() if self._done else None
+        self._done.clear()
+        first = next(iter(self._all), None)
+        return first if first is not None and first.done() else None
 
     async def cancel(self) -> None:
         for future in self._all:
@@ -237,13 +276,9 @@ async def _settled(future: Future[Any]) -> None:
         return
 
 
-async def _pulled(items: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Any]:
-    if isinstance(items, AsyncIterable):
-        async for item in items:
-            yield item
-        return
-    for item in items:
-        yield item
+def _wake(waiter: asyncio.Future[None] | None) -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)
 
 
 def checked_items(items: Any) -> Any:

@@ -8,10 +8,9 @@ from typing import Any
 from anyio import CancelScope
 
 from ..core.runs import Run, RunWrite, move_row, run_row
-from ..exceptions import LeaseLost, NotStored
+from ..exceptions import InvalidTransition, LeaseLost, NotStored
 from ..ports import Clock, RunLog
-from ..states import State, may_follow
-from ..exceptions import InvalidTransition
+from ..states import FOLLOWS, TERMINAL, State, StateType
 
 
 class Journal:
@@ -43,15 +42,16 @@ class Journal:
     def enter(self, run: Run, state: State[Any]) -> None:
         """Give the run its state, with its time; refuses a move that the table of states does not allow."""
         old = run.state
-        if old is not state and not may_follow(old.type, state.type):
+        if old is not state and state.type not in FOLLOWS[old.type]:
             raise InvalidTransition(f"{run.kind.title()} run {run.name!r} cannot go from {old!r} to {state!r}.")
         now = self._clock.now()
         state.timestamp = now
         state.run_id = run.id
         run.state = state
-        if state.is_running() and run.started_at is None:
-            run.started_at = now
-        elif state.is_final():
+        if state.type is StateType.RUNNING:
+            if run.started_at is None:
+                run.started_at = now
+        elif state.type in TERMINAL:
             run.ended_at = now
 
     def queue(self, run: Run) -> RunWrite:
@@ -60,9 +60,10 @@ class Journal:
         self._log.put(write)
         return write
 
-    def commit(self, run: Run) -> RunWrite:
-        """Queue the run as it is now and make its commit awaitable by `stored`."""
+    def commit(self, run: Run, *, power: bool = False) -> RunWrite:
+        """Queue the run as it is now and make its commit awaitable by `stored`; `power` forces it to the disk."""
         write = self._write(run)
+        write.power = power
         write.loop = loop = asyncio.get_running_loop()
         write.waiter = loop.create_future()
         self._log.put(write)

@@ -3,56 +3,77 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from ..cache_policies import CacheContext
 from ..core.fingerprint import source_digest
-from ..core.runs import StoredValue
-from ..exceptions import UnstorableResult
+from ..core.runs import Run, StoredValue
+from ..exceptions import MissingResult, ResultError, UnkeyableInput, UnstorableResult
 from ..ports import Results, Surroundings
 from ..specs import TaskSpec
-from ..states import MISSING, Cached, State
+from ..states import MISSING, Cached, State, StateType
+from .arguments import ATOMS
 from .caching import Caching, Flight
 from .calls import Call
+from .crossing import outlasting
 from .journal import Journal
 
 
 class Keeper:
     """Keeps what runs come to. A cancellation that arrives here is remembered in `call.interrupted`."""
 
-    def __init__(self, application: Surroundings, journal: Journal, results: Results, caching: Caching) -> None:
+    def __init__(
+        self,
+        application: Surroundings,
+        journal: Journal,
+        results: Results,
+        caching: Caching,
+        warn: Callable[[Run, str], None],
+    ) -> None:
+        self._warn = warn
+        self._secret = application.secret
         self._clock = application.clock
         self._journal = journal
         self._results = results
         self._caching = caching
+        self._inline_limit = application.settings.result_inline_bytes
+        self._default_durability = application.settings.durability
 
-    async def finish(self, call: Call[Any], state: State[Any], flight: Flight | None) -> None:
+    async def finish(self, call: Call[Any], state: State[Any]) -> None:
         """Keep the outcome and commit the terminal state; the caller may go on after this.
 
         Raises what prevented the commit: a run is never reported Completed unstored.
         """
         run, parent = call.run, call.parent
-        persist = self._persists(call)
-        if state.is_completed():
-            if persist and run.result is None:
-                self._keep(call, state)
-            self._note_lineage(call, state)
-        elif isinstance(state.data, BaseException):
-            run.result = self._results.encode_error(state.data)
-        self._journal.enter(run, state)
-        self._journal.forget(run)
         try:
-            if run.kind == "task" and parent is not None and parent.durability == "relaxed":
+            if state.type is StateType.COMPLETED:
+                if run.result is None and self._persists(call):
+                    await self._keep(call, state)
+                if type(state.data) not in ATOMS:
+                    self._note_lineage(call, state)
+            elif isinstance(state.data, BaseException):
+                run.result = self._results.encode_error(state.data)
+            self._journal.enter(run, state)
+            self._journal.forget(run)
+            durability = self._durability(call)
+            if durability == "relaxed" and run.kind == "task" and parent is not None:
                 self._journal.queue(run)
             else:
-                await self._journal.stored(self._journal.commit(run))
-            if flight is not None:
-                await self._land(call, flight, state)
+                await self._journal.stored(self._journal.commit(run, power=durability == "power"))
+            if call.flight is not None:
+                await self._land(call, call.flight, state)
         except asyncio.CancelledError:
             call.interrupted = True
         finally:
-            if flight is not None:
-                flight.abandon()
+            if call.flight is not None:
+                call.flight.abandon()
+
+    def _durability(self, call: Call[Any]) -> str:
+        own = getattr(call.spec, "durability", None)
+        if own is not None:
+            return str(own)
+        return call.parent.durability if call.parent is not None else self._default_durability
 
     def _persists(self, call: Call[Any]) -> bool:
         own = call.spec.persist_result
@@ -60,13 +81,24 @@ class Keeper:
             return bool(own)
         return call.parent.persist if call.parent is not None else True
 
-    def _keep(self, call: Call[Any], state: State[Any]) -> None:
-        spec = call.spec
+    async def _keep(self, call: Call[Any], state: State[Any]) -> None:
+        spec, run = call.spec, call.run
         preview = getattr(spec, "preview", True)
         try:
-            call.run.result = self._results.encode(state.data, spec.result_serializer, preview)
+            run.result = kept = self._results.pack(state.data, spec.result_serializer, preview)
+            if kept.size > self._inline_limit:
+                await self._place(call, kept)
         except UnstorableResult as error:
             state.message = state.message or f"The result is not stored, so a resume runs this again: {error}"
+
+    async def _place(self, call: Call[Any], kept: StoredValue) -> None:
+        """Write a large result to its file, in a thread; a cancellation waits for it."""
+        placed = asyncio.get_running_loop().run_in_executor(None, self._results.place, kept)
+        try:
+            call.run.result = await outlasting(placed)
+        except asyncio.CancelledError:
+            call.run.result = placed.result()
+            call.interrupted = True
 
     @staticmethod
     def _note_lineage(call: Call[Any], state: State[Any]) -> None:
@@ -77,19 +109,46 @@ class Keeper:
 
     # -- the cache --------------------------------------------------------------------------------------------
 
-    async def cached(self, call: Call[TaskSpec]) -> tuple[State[Any] | None, Flight | None]:
-        """The state of a cache hit; or the flight of the one who has to compute this key; or neither."""
+    async def cached(self, call: Call[TaskSpec]) -> State[Any] | None:
+        """The state of a cache hit; None if the body has to run (as the flight of its key, where there is one)."""
         key = self._cache_key(call)
         if key is None:
-            return None, None
+            return None
         spec, run = call.spec, call.run
         found = await self._caching.enter(
-            key, refresh=spec.refresh_cache, frame=call.parent, run_id=run.id, task_name=spec.name
+            key,
+            refresh=spec.refresh_cache,
+            frame=call.parent,
+            run_id=run.id,
+            task_name=spec.name,
+            blocked=call.blocked,
         )
         if isinstance(found, Flight):
-            return None, found
+            call.flight = found
+            return None
+        try:
+            value = await self._decoded(found.value)
+        except (MissingResult, ResultError) as error:
+            self._warn(run, f"The cached result of {spec.name!r} cannot be read, so it runs again: {error}")
+            return await self._fly(call, key)
         run.result = found.value
-        return Cached(data=self._results.decode(found.value), message="Cached"), None
+        return Cached(data=value)
+
+    async def _fly(self, call: Call[TaskSpec], key: str) -> None:
+        found = await self._caching.enter(
+            key,
+            refresh=True,
+            frame=call.parent,
+            run_id=call.run.id,
+            task_name=call.spec.name,
+            blocked=call.blocked,
+        )
+        call.flight = found if isinstance(found, Flight) else None
+
+    async def _decoded(self, kept: StoredValue) -> Any:
+        if kept.digest is None:
+            return self._results.decode(kept)
+        return await asyncio.get_running_loop().run_in_executor(None, self._results.decode, kept)
 
     def _cache_key(self, call: Call[TaskSpec]) -> str | None:
         flow = call.parent.flow if call.parent is not None else None
@@ -99,9 +158,15 @@ class Keeper:
             source_digest=lambda: source_digest(spec.fn),
             arguments=call.arguments,
             flow_parameters=flow.arguments if flow is not None else None,
-            flow_run_id=flow.run.id if flow is not None else None,
+            flow_run_id=call.run.owner.root_id,
+            secret_key=self._secret,
         )
-        key = spec.cache_policy.key(context)
+        try:
+            key = spec.cache_policy.key(context)
+        except Exception as error:  # the author's own cache_key_fn may raise anything
+            what = error if isinstance(error, UnkeyableInput) else repr(error)
+            self._warn(call.run, f"{spec.name!r} is not cached this time: {what}")
+            return None
         return key if isinstance(key, str) else None
 
     async def _land(self, call: Call[TaskSpec], flight: Flight, state: State[Any]) -> None:

@@ -26,7 +26,7 @@ class KnownLimits:
         self._records: dict[str, LimitRecord] = {}
         self._read_at = float("-inf")
         self._version: int | None = None
-        self._readers: dict[AbstractEventLoop, asyncio.Future[None]] = {}
+        self._readers: dict[AbstractEventLoop, asyncio.Event] = {}
         self._warned: set[str] = set()
 
     def get(self, name: str) -> LimitRecord | None:
@@ -50,7 +50,7 @@ class KnownLimits:
             if reader is None:
                 await self._read(loop)
                 return
-            await asyncio.wait((reader,))
+            await reader.wait()
 
     def _is_stale(self) -> bool:
         if self._version != self._store_version():
@@ -61,7 +61,7 @@ class KnownLimits:
         return getattr(self._store, "limits_version", 0)
 
     async def _read(self, loop: AbstractEventLoop) -> None:
-        reader = self._readers[loop] = loop.create_future()
+        reader = self._readers[loop] = asyncio.Event()
         version, started = self._store_version(), self._clock.monotonic()
         try:
             records = await self._store.limits()
@@ -69,7 +69,7 @@ class KnownLimits:
             self._version, self._read_at = version, started
         finally:
             del self._readers[loop]
-            reader.set_result(None)
+            reader.set()
 
     def _unknown(self, name: str, strict: bool) -> None:
         command = f"`asyncflow concurrency-limit create {name} SLOTS`"

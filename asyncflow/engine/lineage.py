@@ -9,6 +9,7 @@ from typing import Any
 from .arguments import ATOMS
 
 CONTAINERS = 1024
+_TABLED = (list, dict, set, tuple)
 
 
 class Lineage:
@@ -24,7 +25,7 @@ class Lineage:
         """Remember that this run returned this very object; atoms are never remembered."""
         if type(value) in ATOMS:
             return
-        if isinstance(value, list | dict | set | tuple):
+        if isinstance(value, _TABLED):
             if not value:
                 return
             self._containers[id(value)] = (value, run_id, key)

@@ -6,17 +6,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..futures import Future
-from ..states import Cancelled, Completed, Failed, Paused, State
-from .arguments import find, substitute
+from ..states import Cancelled, Completed, Failed, Paused, State, StateType
+from .arguments import ATOMS, find, substitute
+
+
+_HANDLES = (Future, State)
+_GROUPS = (list, tuple, set, frozenset)
 
 
 def is_made_of_states(value: Any) -> bool:
     """Whether the value is a future, a state, or a list, tuple or set made only of those (and not empty)."""
-    if isinstance(value, Future | State):
+    if isinstance(value, _HANDLES):
         return True
-    return isinstance(value, list | tuple | set | frozenset) and bool(value) and all(
-        isinstance(one, Future | State) for one in value
-    )  # fmt: skip
+    return isinstance(value, _GROUPS) and bool(value) and all(isinstance(one, _HANDLES) for one in value)
 
 
 def returned_futures(value: Any) -> tuple[Future[Any], ...]:
@@ -26,6 +28,8 @@ def returned_futures(value: Any) -> tuple[Future[Any], ...]:
 
 def outcome_of(value: Any) -> State[Any]:
     """The final state that a returned value stands for; all futures in it have ended."""
+    if type(value) in ATOMS:
+        return State(StateType.COMPLETED, "Completed", None, value)
     if isinstance(value, State):
         return State(value.type, value.name, value.message, value.data)
     if isinstance(value, Future):
@@ -54,7 +58,7 @@ def _aggregate(value: Any, states: Sequence[State[Any]]) -> State[Any]:
     good = sum(state.is_completed() for state in states)
     if good == len(states):
         values = [state.result() for state in states]
-        return Completed(data=type(value)(values), message="All states completed.")
+        return Completed(data=_collected(value, values), message="All states completed.")
     if any(state.is_cancelled() for state in states):
         return Cancelled(message=f"{sum(s.is_cancelled() for s in states)}/{len(states)} states cancelled.")
     if any(state.is_paused() for state in states):
@@ -64,6 +68,15 @@ def _aggregate(value: Any, states: Sequence[State[Any]]) -> State[Any]:
         return Failed(data=first.error(), message=f"{len(states) - good}/{len(states)} states failed.")
     unfinished = sum(not state.is_final() for state in states)
     return Failed(message=f"{unfinished}/{len(states)} states are not final.")
+
+
+def _collected(value: Any, values: list[Any]) -> Any:
+    if isinstance(value, list):  # also a FutureList
+        return values
+    try:
+        return type(value)(values)
+    except TypeError:  # a set of what cannot be hashed, a named tuple
+        return values
 
 
 def failure_of(error: BaseException) -> State[Any]:

@@ -28,6 +28,7 @@ class Watched(Protocol):
 
     async def data_version(self) -> int:
         """A number that changes when another process has written."""
+        ...
 
 
 class Place:

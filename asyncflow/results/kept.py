@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,19 @@ class ResultStore:
         self._inline_limit = inline_limit
 
     def encode(self, value: Any, serializer: str | None = None, preview: bool = True) -> StoredValue:
-        """Keep a value: a large one is in its file when this returns.
+        """Keep a value: a large one is in its file when this returns. Raises as `pack` and `place` do."""
+        return self.place(self.pack(value, serializer, preview))
 
-        Raises `UnstorableResult` for a value that no codec gives back as it was, and `DatabaseUnavailable` where
-        its file cannot be written.
+    def place(self, packed: StoredValue) -> StoredValue:
+        """Write what is too large to be inline to its file; blocks. Raises `DatabaseUnavailable`."""
+        if self._files is None or packed.data is None or packed.size <= self._inline_limit:
+            return packed
+        return replace(packed, data=None, digest=self._files.write(packed.data))
+
+    def pack(self, value: Any, serializer: str | None = None, preview: bool = True) -> StoredValue:
+        """A value as bytes, inline whatever their size; no I/O.
+
+        Raises `UnstorableResult` for a value that no codec gives back as it was.
         """
         if serializer is None:
             if type(value) is int and -_WORD <= value < _WORD:
@@ -43,7 +53,7 @@ class ResultStore:
             if plain is not None:
                 return self._plain(value, plain, preview)
         codec, data = encode(value, self._keys, serializer)
-        return self._keep(codec, data, _shown(value) if preview else None)
+        return StoredValue(codec, data, None, len(data), _shown(value) if preview else None)
 
     def decode(self, stored: StoredValue) -> Any:
         """The value that was kept. Raises `MissingResult`, `UndecodableResult` or `ResultTampered`."""
@@ -69,16 +79,15 @@ class ResultStore:
     def _plain(self, value: Any, text: str, wanted: bool) -> StoredValue:
         data = to_bytes(text)
         if not wanted:
-            return self._keep(PLAIN, data, None)
+            return StoredValue(PLAIN, data, None, len(data), None)
         # Plain JSON is its own preview, unless it is long, or holds a name to mask or a surrogate.
-        if len(data) <= min(LIMIT, self._inline_limit) and text.isascii() and (value is None or not suspicious(text)):
+        if len(data) <= LIMIT and text.isascii() and not _may_hide(value, text):
             return StoredValue(PLAIN, data, None, len(data), text)
-        return self._keep(PLAIN, data, _shown(value))
+        return StoredValue(PLAIN, data, None, len(data), _shown(value))
 
-    def _keep(self, codec: str, data: bytes, shown: str | None) -> StoredValue:
-        if self._files is None or len(data) <= self._inline_limit:
-            return StoredValue(codec, data, None, len(data), shown)
-        return StoredValue(codec, None, self._files.write(data), len(data), shown)
+
+def _may_hide(value: Any, text: str) -> bool:
+    return "://" in text if type(value) is str else suspicious(text)
 
 
 def _shown(value: Any) -> str:

@@ -1,0 +1,1 @@
+"""What is remembered: runs, moves, log lines, limits, the cache and who is alive."""

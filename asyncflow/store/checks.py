@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
+from .faults import is_damage
 from .migrate import schema_version
 from .queries import SQL
 from .room import Room
@@ -30,11 +31,16 @@ class Checks(Room):
 
 
 def _integrity(raw: sqlite3.Connection) -> list[str]:
-    found = [text for (text,) in raw.execute("pragma integrity_check").fetchall() if text != "ok"]
-    for name, words in _ORPHANS.items():
-        count = int(_single(raw, SQL[name]))
-        if count:
-            found.append(f"{count} {words}")
+    found: list[str] = []
+    try:
+        found += [text for (text,) in raw.execute("pragma integrity_check").fetchall() if text != "ok"]
+        for name, words in _ORPHANS.items():
+            if count := _single(raw, SQL[name]):
+                found.append(f"{count} {words}")
+    except sqlite3.DatabaseError as error:  # so damaged that it cannot even be looked through
+        if not is_damage(error):
+            raise
+        found.append(str(error))
     return found
 
 

@@ -21,7 +21,7 @@ class Database:
     def __init__(self, path: str | Path, *, power: bool, now: Callable[[], int]) -> None:
         self.in_memory = str(path) == MEMORY
         self.path = str(path)
-        self._power = power
+        self.power = power
         self._now = now
         self._identity: tuple[int, int] | None = None
 
@@ -35,7 +35,7 @@ class Database:
             raw.execute("pragma temp_store = memory")
             if not self.in_memory:
                 raw.execute("pragma journal_mode = wal").fetchall()
-                raw.execute(f"pragma synchronous = {'full' if self._power else 'normal'}")
+                raw.execute(f"pragma synchronous = {'full' if self.power else 'normal'}")
                 raw.execute("pragma wal_autocheckpoint = 4000")
             migrate(raw, self.path, self._now)
         except BaseException:

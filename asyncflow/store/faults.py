@@ -36,6 +36,11 @@ def is_busy(error: BaseException) -> bool:
     return primary_code(error) in _BUSY
 
 
+def is_damage(error: BaseException) -> bool:
+    """Whether the file is no database or is damaged."""
+    return primary_code(error) in _DAMAGED
+
+
 def concerns_database(error: BaseException) -> bool:
     """Whether an error is about the database as a whole, and not about the row that met it."""
     code = primary_code(error)

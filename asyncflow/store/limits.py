@@ -13,7 +13,12 @@ from .queries import SQL
 
 
 class LimitRows(ExecutorRows):
-    """The role `Limits`. Limits of tags are ordinary limits named `tag:<tag>`."""
+    """The role `Limits`. Limits of tags are ordinary limits named `tag:<tag>`.
+
+    `limits_version` rises whenever limits were changed through this store.
+    """
+
+    limits_version = 0
 
     async def set_limit(self, limit: LimitRecord) -> None:
         """Make a limit, or change the one of that name; what is held stays held."""
@@ -22,10 +27,13 @@ class LimitRows(ExecutorRows):
             "decay": limit.slot_decay_per_second,
         }  # fmt: skip
         await self._write(lambda raw: raw.execute(SQL["set_limit"], given).close())
+        self.limits_version += 1
 
     async def delete_limit(self, name: str) -> bool:
         """Remove a limit; says whether there was one."""
-        return await self._write(lambda raw: raw.execute(SQL["delete_limit"], {"name": name}).rowcount > 0)
+        was_there = await self._write(lambda raw: raw.execute(SQL["delete_limit"], {"name": name}).rowcount > 0)
+        self.limits_version += 1
+        return was_there
 
     async def limits(self) -> list[LimitRecord]:
         """All limits, by name."""

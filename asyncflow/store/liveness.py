@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from functools import cache
 from pathlib import Path
 
 from ..core.runs import ExecutorId
@@ -24,6 +25,7 @@ def host_name() -> str:
     return os.uname().nodename
 
 
+@cache
 def boot_id() -> str:
     """What tells one start of this machine from another; where the kernel does not say, the machine's name."""
     try:

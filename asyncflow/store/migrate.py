@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.resources import files
+from pathlib import Path
 
 from ..exceptions import DatabaseTooNew, StoreError
 
@@ -27,7 +27,7 @@ class Migration:
 def migrations() -> list[Migration]:
     """All migrations that this code knows, in order."""
     found = []
-    for entry in files(__package__).joinpath("migrations").iterdir():
+    for entry in Path(__file__).with_name("migrations").iterdir():
         number, _, rest = entry.name.partition("_")
         if number.isdigit() and rest.endswith(".sql"):
             found.append(Migration(int(number), rest.removesuffix(".sql"), entry.read_text("utf-8")))
@@ -71,11 +71,16 @@ def migrate(raw: sqlite3.Connection, where: str, now: Callable[[], int]) -> None
 
 def _is_current(raw: sqlite3.Connection, known: list[Migration], where: str) -> bool:
     present, newest = schema_version(raw), known[-1].version
+    refuse_newer(present, newest, where)
+    return present == newest
+
+
+def refuse_newer(present: int, newest: int, where: str) -> None:
+    """Raise `DatabaseTooNew` where a database has a version that this code does not know."""
     if present > newest:
         raise DatabaseTooNew(
             f"The database {where} has schema version {present}, this asyncflow knows {newest}; upgrade asyncflow."
         )
-    return present == newest
 
 
 def _apply(raw: sqlite3.Connection, known: list[Migration], now: Callable[[], int]) -> None:

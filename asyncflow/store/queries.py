@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
+from pathlib import Path
 
 
 def load(text: str) -> dict[str, str]:
@@ -14,5 +14,5 @@ def load(text: str) -> dict[str, str]:
     return named
 
 
-SQL = load(files(__package__).joinpath("queries.sql").read_text("utf-8"))
+SQL = load(Path(__file__).with_name("queries.sql").read_text("utf-8"))
 """Every statement by its name."""

@@ -21,6 +21,11 @@ select codec, data, digest, size, preview from run where id = :id and codec is n
 -- name: transitions
 select seq, run_id, at, state_type, state_name, message, attempt from transition where run_id = :run_id order by seq
 
+-- name: moves_within
+select seq, run_id, at, state_type, state_name, message, attempt from transition
+where run_id in (select :run_id union all select id from run where flow_run_id = :run_id) and seq > :after
+order by seq limit :limit
+
 -- name: changes
 select seq, run_id, at, state_type, state_name, message, attempt from transition
 where seq > :after order by seq limit :limit

@@ -46,6 +46,7 @@ _TERMS = {
         "((flow_run_id = :parent_id and parent_id = :parent_id)"
         " or (parent_id = :parent_id and parent_id is not flow_run_id))"
     ),
+    "name": "name = :name",
     "spec_name": "spec_name = :spec_name",
     "tag": "exists (select 1 from json_each(tags) where value = :tag)",
     "since": "created_at >= :since",

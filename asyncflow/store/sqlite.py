@@ -86,7 +86,7 @@ class SQLiteStore(RunReads, LogLines, LimitRows, CacheRows, Checks):
 
     def _use(self, session: Session) -> None:
         self._session = session
-        self._writer = Writer(session, self._database.check_in_place, self._batch_rows)
+        self._writer = Writer(session, self._database.check_in_place, self._batch_rows, self._database.power)
 
     def _connect(self) -> sqlite3.Connection:
         """On the writer's thread: the connection, with our lock held and our executor enlisted."""

@@ -64,7 +64,8 @@ class _Batch:
 class Writer:
     """Commits what is put, in the order in which it was put, in as few transactions as possible."""
 
-    def __init__(self, session: Session, check: Callable[[], None], batch_rows: int) -> None:
+    def __init__(self, session: Session, check: Callable[[], None], batch_rows: int, power: bool = False) -> None:
+        self._power = self._forced = power
         self._session = session
         self._check = check
         self._batch_rows = batch_rows
@@ -157,6 +158,9 @@ class Writer:
         self, raw: sqlite3.Connection, batch: _Batch, write: Callable[[sqlite3.Connection, _Batch], None]
     ) -> None:
         self._check()
+        force = self._force_next(batch)
+        if force is not None:
+            raw.execute(f"pragma synchronous = {force}")
         raw.execute("begin immediate")
         try:
             write(raw, batch)
@@ -167,6 +171,14 @@ class Writer:
             if raw.in_transaction:
                 raw.execute("rollback")
             raise
+
+    def _force_next(self, batch: _Batch) -> str | None:
+        """How the next commit has to reach the disk, where that differs from the last one."""
+        power = self._power or any(run.power for run in batch.runs)
+        if power == self._forced:
+            return None
+        self._forced = power
+        return "full" if power else "normal"
 
     def _write_together(self, raw: sqlite3.Connection, batch: _Batch) -> None:
         if batch.runs:

@@ -222,7 +222,9 @@ def test_more_than_ten_thousand_values_are_refused() -> None:
     doubled: list[Any] = [1]
     for _ in range(50):
         doubled = [doubled, doubled]
-    for value in (list(range(10_001)), dict.fromkeys(range(10_001)), set(range(10_001)), [[[]] * 6_000] * 2, doubled):
+    many = range(10_001)
+    values: list[Any] = [list(many), dict.fromkeys(many), set(many), [[[]] * 6_000] * 2, doubled]
+    for value in values:
         with pytest.raises(UnkeyableInput, match="10,000"):
             fingerprint(value)
 

@@ -40,9 +40,10 @@ create index run_of_task on run (parent_id, id) where parent_id is not flow_run_
 create index run_live on run (executor_id, id)
     where state_type not in ('COMPLETED', 'FAILED', 'CANCELLED', 'CRASHED');
 
--- The event log: every move of every run, numbered in commit order.
+-- The event log: every move of every run, numbered in commit order. The newest row is never deleted, so that no
+-- number is given twice (an autoincrement would promise the same, and cost a page of every commit).
 create table transition (
-    seq integer primary key autoincrement,
+    seq integer primary key,
     run_id text not null,
     at bigint not null,
     state_type text not null,
