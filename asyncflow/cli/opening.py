@@ -32,7 +32,7 @@ def settings_of(screen: Screen) -> Settings:
 
 
 def visit(screen: Screen, work: Callable[[Visit], Awaitable[T]], *, writes: bool = False, makes: bool = False) -> T:
-    """What `work` gives with the database open; `writes` when it changes something, `makes` when it may be the first."""
+    """What `work` gives with the database open; `writes`: it changes something; `makes`: the database may be new."""
     from ..core.clock import SystemClock
     from ..settings import MEMORY
     from ..store.visit import Visit
@@ -46,9 +46,10 @@ def visit(screen: Screen, work: Callable[[Visit], Awaitable[T]], *, writes: bool
             "or name another with --database PATH."
         )
 
+    opening = Visit(settings.database, clock=SystemClock(), busy_seconds=settings.busy_seconds, writes=writes)
+
     async def visiting() -> T:
-        clock = SystemClock()
-        async with Visit(settings.database, clock=clock, busy_seconds=settings.busy_seconds, writes=writes) as store:
+        async with opening as store:
             return await work(store)
 
     return asyncio.run(visiting())

@@ -10,7 +10,7 @@ import click
 from ..core.runs import Kind, RunFilter, RunRecord, StoredError
 from ..states import StateType
 from .opening import NotFound
-from .screen import COLOURS, Column, Row, Screen
+from .screen import COLOURS, Column, Row, Screen, printable
 from .times import Since, age, clock, iso, now, seconds_between, size, span
 
 if TYPE_CHECKING:
@@ -184,9 +184,10 @@ def _tell_error(screen: Screen, error: dict[str, str]) -> None:
     screen.line()
     screen.line("error", bold=True)
     name = error["type"].removeprefix("builtins:").replace(":", ".")
-    screen.line(f"  {name}: {error['message']}".replace("\n", "\n  "), "red")
+    for line in f"{name}: {error['message']}".splitlines():
+        screen.line(f"  {printable(line)}", "red")
     if error["traceback"]:
         screen.line()
         screen.line("traceback", bold=True)
         for line in error["traceback"].splitlines():
-            screen.line(f"  {line}")
+            screen.line(f"  {printable(line)}")

@@ -42,7 +42,7 @@ output_option = click.option(
 
 @dataclass(slots=True, frozen=True)
 class Column:
-    """A column of a table: its title, what it shows of a row, in which colour, and whether a narrow terminal drops it."""
+    """A column of a table: its title, what it shows of a row, in which colour; a `spare` one wants a wide terminal."""
 
     title: str
     show: Callable[[Row], str]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from ..version import __version__
 from .lazy import Lazy, LazyGroup
 from .screen import Screen
 
+COMPLETE = "_ASYNCFLOW_COMPLETE"
 FAILED, USAGE, NOT_FOUND, INTERRUPTED, PIPE_CLOSED = 1, 2, 3, 130, 141
 
 COMMANDS = {
@@ -48,11 +49,13 @@ def asyncflow(ctx: click.Context, database: str | None, no_color: bool) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run the command line; the exit code says how it ended. Errors are one line on standard error."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that this terminal cannot show is no reason to end
     try:
-        code = asyncflow.main(list(arguments), prog_name="asyncflow", standalone_mode=False)
+        code = _invoke(list(arguments))
         sys.stdout.flush()
+    except click.exceptions.Exit as end:
+        return end.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -61,11 +64,19 @@ def run(arguments: Sequence[str]) -> int:
     except AsyncflowError as error:
         click.echo(f"Error: {' '.join(str(error).split())}", err=True)
         return _code_of(error)
-    except OSError as error:
-        if error.errno != errno.EPIPE:
-            raise
+    except BrokenPipeError:
         return _pipe_closed()
     return code if isinstance(code, int) else 0
+
+
+def _invoke(arguments: list[str]) -> object:
+    """What the command gives. (`main` of click would turn a closed pipe into a failure.)"""
+    if instruction := os.environ.get(COMPLETE):
+        from click.shell_completion import shell_complete
+
+        return shell_complete(asyncflow, {}, "asyncflow", COMPLETE, instruction)
+    with asyncflow.make_context("asyncflow", arguments) as context:
+        return asyncflow.invoke(context)
 
 
 def _code_of(error: AsyncflowError) -> int:

@@ -79,6 +79,6 @@ def size(count: int) -> str:
     scaled = float(count)
     for unit in ("KiB", "MiB", "GiB"):
         scaled /= 1024
-        if scaled < 1024:
+        if scaled < 1024 or unit == "GiB":
             break
     return f"{scaled:.1f} {unit}"

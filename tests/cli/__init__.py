@@ -1,0 +1,1 @@
+"""The command line, against databases that flows have really filled."""
