@@ -13,7 +13,7 @@ from .core.names import checked_name, default_flow_name
 from .core.parameters import Binder
 from .core.retries import Delay, RetryPolicy
 from .engine.calls import make_call
-from .futures import Future
+from .handles import Future
 from .specs import (
     FLOW_EVENTS,
     FlowSpec,
@@ -33,20 +33,20 @@ from .specs import (
 from .states import State
 
 P = ParamSpec("P")
-R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 S = TypeVar("S")
 Hook = Callable[..., Any]
 
 
-class Flow(FlowSpec, Generic[P, R]):
+class Flow(FlowSpec, Generic[P, R_co]):
     """A flow: call it, submit it, change its options. Made by `@flow`, which documents the options."""
 
     _options: Mapping[str, Any]
 
     def __init__(
         self,
-        fn: Callable[P, R],
+        fn: Callable[P, R_co],
         *,
         name: str | None = None,
         description: str | None = None,
@@ -116,7 +116,7 @@ class Flow(FlowSpec, Generic[P, R]):
         dress(self, fn, plain, options)
 
     @overload
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
     @overload
     def __call__(
         self: Flow[..., Coroutine[Any, Any, T]],
@@ -128,11 +128,11 @@ class Flow(FlowSpec, Generic[P, R]):
     @overload
     def __call__(
         self, *args: Any, return_state: Literal[True], wait_for: Iterable[Any] | None = None, **kwargs: Any
-    ) -> State[R]: ...
+    ) -> State[R_co]: ...
     @overload
     def __call__(
         self, *args: Any, return_state: Literal[False] = False, wait_for: Iterable[Any], **kwargs: Any
-    ) -> R: ...
+    ) -> R_co: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the flow: an async one gives a coroutine to await, a sync one its value.
 
@@ -146,7 +146,7 @@ class Flow(FlowSpec, Generic[P, R]):
     @overload
     def submit(self: Flow[..., Coroutine[Any, Any, T]], *args: Any, **kwargs: Any) -> Future[T]: ...
     @overload
-    def submit(self, *args: Any, **kwargs: Any) -> Future[R]: ...
+    def submit(self, *args: Any, **kwargs: Any) -> Future[R_co]: ...
     def submit(self, *args: Any, **kwargs: Any) -> Any:
         """Run the flow in the background of the body that calls this, and give its `Future` at once.
 
@@ -155,13 +155,13 @@ class Flow(FlowSpec, Generic[P, R]):
         wait_for = kwargs.pop("wait_for", None)
         return submit_call(make_call(self, args, kwargs, current_frame(), wait_for))
 
-    def with_options(self, **options: Any) -> Flow[P, R]:
-        """A copy of the flow with other options; what is not named stays, and None clears. See `@flow` for the options."""
+    def with_options(self, **options: Any) -> Flow[P, R_co]:
+        """A copy of the flow with other options (see `@flow`); what is not named stays, and None clears."""
         return self._rebuilt(checked_options(options, self._options, "flow"))
 
-    def _rebuilt(self, options: Mapping[str, Any]) -> Flow[P, R]:
+    def _rebuilt(self, options: Mapping[str, Any]) -> Flow[P, R_co]:
         hooks = {f"on_{event}": list(self.hooks[event]) for event in FLOW_EVENTS}
-        copy: Flow[P, R] = Flow(self._declared, **{**self._options, **hooks, **options})
+        copy: Flow[P, R_co] = Flow(self._declared, **{**self._options, **hooks, **options})
         copy.__dict__.update(instance=self.instance, bound=self.bound)
         return copy
 
@@ -195,9 +195,9 @@ class Flow(FlowSpec, Generic[P, R]):
         return fn
 
     @overload
-    def __get__(self, instance: None, owner: type[Any]) -> Flow[P, R]: ...
+    def __get__(self, instance: None, owner: type[Any]) -> Flow[P, R_co]: ...
     @overload
-    def __get__(self: Flow[Concatenate[S, P], R], instance: S, owner: type[Any] | None = None) -> Flow[P, R]: ...
+    def __get__(self: Flow[Concatenate[S, P], R_co], instance: S, owner: type[Any] | None = None) -> Flow[P, R_co]: ...
     def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
         return self.bind_to(instance, owner)
 
@@ -206,7 +206,7 @@ _NOT_OPTIONS = frozenset({"self", "fn", "plain", "__class__"})
 
 
 @overload
-def flow(fn: Callable[P, R], /) -> Flow[P, R]: ...
+def flow(fn: Callable[P, R_co], /) -> Flow[P, R_co]: ...
 @overload
 def flow(
     *,
@@ -236,7 +236,7 @@ def flow(
     max_recoveries: int = 5,
     on_code_change: Literal["reuse", "rerun", "error"] = "reuse",
     on_divergence: Literal["warn", "error"] = "warn",
-) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
+) -> Callable[[Callable[P, R_co]], Flow[P, R_co]]: ...
 def flow(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Make a function a flow: every call of it is a run that is remembered.
 

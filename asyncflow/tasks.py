@@ -35,18 +35,18 @@ from .specs import (
 from .states import State
 
 P = ParamSpec("P")
-R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 S = TypeVar("S")
 Hook = Callable[..., Any]
 
 
-class Task(TaskSpec, Generic[P, R]):
+class Task(TaskSpec, Generic[P, R_co]):
     """A task: call it, submit it, map it, stream it. Made by `@task`, which documents the options."""
 
     def __init__(
         self,
-        fn: Callable[P, R],
+        fn: Callable[P, R_co],
         *,
         name: str | None = None,
         description: str | None = None,
@@ -59,7 +59,7 @@ class Task(TaskSpec, Generic[P, R]):
         retry_condition_fn: Callable[..., Any] | None = None,
         timeout_seconds: float | timedelta | None = None,
         cache_policy: CachePolicy | None = None,
-        cache_key_fn: Callable[[CacheContext, dict[str, Any]], str | None] | None = None,
+        cache_key_fn: Callable[[Any, dict[str, Any]], str | None] | None = None,
         cache_expiration: timedelta | None = None,
         refresh_cache: bool = False,
         persist_result: bool | None = None,
@@ -120,7 +120,7 @@ class Task(TaskSpec, Generic[P, R]):
         dress(self, fn, plain, options)
 
     @overload
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
     @overload
     def __call__(
         self: Task[..., Coroutine[Any, Any, T]],
@@ -132,11 +132,11 @@ class Task(TaskSpec, Generic[P, R]):
     @overload
     def __call__(
         self, *args: Any, return_state: Literal[True], wait_for: Iterable[Any] | None = None, **kwargs: Any
-    ) -> State[R]: ...
+    ) -> State[R_co]: ...
     @overload
     def __call__(
         self, *args: Any, return_state: Literal[False] = False, wait_for: Iterable[Any], **kwargs: Any
-    ) -> R: ...
+    ) -> R_co: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the task: an async one gives a coroutine to await, a sync one its value.
 
@@ -151,7 +151,7 @@ class Task(TaskSpec, Generic[P, R]):
     @overload
     def submit(self: Task[..., Coroutine[Any, Any, T]], *args: Any, **kwargs: Any) -> Future[T]: ...
     @overload
-    def submit(self, *args: Any, **kwargs: Any) -> Future[R]: ...
+    def submit(self, *args: Any, **kwargs: Any) -> Future[R_co]: ...
     def submit(self, *args: Any, **kwargs: Any) -> Any:
         """Run the task in the background of the body that calls this, and give its `Future` at once.
 
@@ -172,7 +172,7 @@ class Task(TaskSpec, Generic[P, R]):
     @overload
     def map(
         self, *args: Any, limit: int | None = None, wait_for: Iterable[Any] | None = None, **kwargs: Any
-    ) -> FutureList[R]: ...
+    ) -> FutureList[R_co]: ...
     def map(self, *args: Any, limit: int | None = None, wait_for: Iterable[Any] | None = None, **kwargs: Any) -> Any:
         """Submit the task once for each element of the iterables given, and give the `FutureList` at once.
 
@@ -184,9 +184,10 @@ class Task(TaskSpec, Generic[P, R]):
         """
         checked_limit(limit)
         frame = current_frame()
-        calls = [self._mapped_call(one, len(args), frame, wait_for) for one in zipped(self._labelled(args, kwargs))]
+        arguments = zipped(self._labelled(args, kwargs))
         application = frame.application if frame is not None else current_application_now()
-        return submit_all(application.engine, calls, limit)
+        make = functools.partial(self._mapped_call, len(args), frame, wait_for)
+        return submit_all(application.engine, frame, arguments, make, limit)
 
     @overload
     def stream(
@@ -209,7 +210,7 @@ class Task(TaskSpec, Generic[P, R]):
         ordered: bool = False,
         return_exceptions: bool = False,
         **kwargs: Any,
-    ) -> Stream[R]: ...
+    ) -> Stream[R_co]: ...
     def stream(
         self,
         items: Any,
@@ -245,17 +246,17 @@ class Task(TaskSpec, Generic[P, R]):
         return settled | {name: _settled(value) for name, value in kwargs.items()}
 
     def _mapped_call(
-        self, arguments: dict[str, Any], positional: int, frame: Frame | None, wait_for: Iterable[Any] | None
+        self, positional: int, frame: Frame | None, wait_for: Iterable[Any] | None, arguments: dict[str, Any]
     ) -> Call[Any]:
         named = list(arguments.items())
         args = tuple(value for _, value in named[:positional])
         return make_call(self, args, dict(named[positional:]), frame, wait_for)
 
-    def with_options(self, **options: Any) -> Task[P, R]:
-        """A copy of the task with other options; what is not named stays, and None clears. See `@task` for the options."""
+    def with_options(self, **options: Any) -> Task[P, R_co]:
+        """A copy of the task with other options (see `@task`); what is not named stays, and None clears."""
         changes = checked_options(options, self._options, "task")
         hooks = {f"on_{event}": list(self.hooks[event]) for event in TASK_EVENTS}
-        copy: Task[P, R] = Task(self._declared, **{**self._options, **hooks, **changes})
+        copy: Task[P, R_co] = Task(self._declared, **{**self._options, **hooks, **changes})
         copy.__dict__.update(instance=self.instance, bound=self.bound)
         return copy
 
@@ -276,9 +277,9 @@ class Task(TaskSpec, Generic[P, R]):
         return fn
 
     @overload
-    def __get__(self, instance: None, owner: type[Any]) -> Task[P, R]: ...
+    def __get__(self, instance: None, owner: type[Any]) -> Task[P, R_co]: ...
     @overload
-    def __get__(self: Task[Concatenate[S, P], R], instance: S, owner: type[Any] | None = None) -> Task[P, R]: ...
+    def __get__(self: Task[Concatenate[S, P], R_co], instance: S, owner: type[Any] | None = None) -> Task[P, R_co]: ...
     def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
         return self.bind_to(instance, owner)
 
@@ -296,9 +297,7 @@ def _settled(value: Any) -> Any:
 
 def _policy(policy: Any, key_fn: Any, persist: bool | None) -> CachePolicy | None:
     if key_fn is not None:
-        if not callable(key_fn):
-            raise InvalidOption(f"cache_key_fn is {key_fn!r}; it takes a function of (context, parameters).")
-        policy = CacheKeyFnPolicy(key_fn)
+        policy = CacheKeyFnPolicy(key_fn)  # refuses what cannot be called
     if policy is None or policy == NO_CACHE:
         return None
     if not isinstance(policy, CachePolicy):
@@ -321,7 +320,9 @@ def _identity_key(key: Any) -> Callable[..., Any] | None:
         return key  # type: ignore[no-any-return]
     if isinstance(key, str) and key:
         return lambda *_args, **_kwargs: key
-    raise InvalidOption(f"key is {key!r}; it takes a text, or a function of the task's arguments that gives plain data.")
+    raise InvalidOption(
+        f"key is {key!r}; it takes a text, or a function of the task's arguments that gives plain data."
+    )
 
 
 def _ignored(names: Any, binder: Binder) -> frozenset[str]:
@@ -333,7 +334,7 @@ def _ignored(names: Any, binder: Binder) -> frozenset[str]:
 
 
 @overload
-def task(fn: Callable[P, R], /) -> Task[P, R]: ...
+def task(fn: Callable[P, R_co], /) -> Task[P, R_co]: ...
 @overload
 def task(
     *,
@@ -348,7 +349,7 @@ def task(
     retry_condition_fn: Callable[..., Any] | None = None,
     timeout_seconds: float | timedelta | None = None,
     cache_policy: CachePolicy | None = None,
-    cache_key_fn: Callable[[CacheContext, dict[str, Any]], str | None] | None = None,
+    cache_key_fn: Callable[[Any, dict[str, Any]], str | None] | None = None,
     cache_expiration: timedelta | None = None,
     refresh_cache: bool = False,
     persist_result: bool | None = None,
@@ -366,7 +367,7 @@ def task(
     on_failure: Hook | Iterable[Hook] | None = None,
     on_commit: Hook | Iterable[Hook] | None = None,
     on_rollback: Hook | Iterable[Hook] | None = None,
-) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+) -> Callable[[Callable[P, R_co]], Task[P, R_co]]: ...
 def task(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Make a function a task: every call of it is a run with its own retries, timeout, cache, limits and log.
 
