@@ -20,7 +20,7 @@ from .core.ids import IdMaker
 from .engine.calls import Call
 from .engine.crossing import LentThread, Pool, block_on, blocking_loops, house_loops
 from .exceptions import ApplicationChoice
-from .futures import Future
+from .handles import Future
 from .settings import Settings
 from .specs import FlowSpec
 
@@ -110,9 +110,7 @@ class Application:
                 await store.close()
             raise
         self.console = assembly.make_console(self.settings)
-        self._parts = assembly.assemble(
-            self, store, keys, pool, executor_id=self.id, ids=self.ids, source=self._source
-        )
+        self._parts = assembly.assemble(self, store, keys, pool, executor_id=self.id, ids=self.ids, source=self._source)
         self._open = True
         _opened.append(self)
 

@@ -76,8 +76,10 @@ class Frame:
         self.tags: frozenset[str] = run.tags
         self.names: dict[str, int] = {}
         self.lineage: Any = None
-        self.log_prints = _inherited(spec.log_prints, parent and parent.log_prints, application.settings.log_prints)
-        self.persist = _inherited(spec.persist_result, parent and parent.persist, True)
+        self.log_prints: bool = _inherited(
+            spec.log_prints, getattr(parent, "log_prints", None), application.settings.log_prints
+        )
+        self.persist: bool = _inherited(spec.persist_result, getattr(parent, "persist", None), True)
         self.durability: str = parent.durability if parent is not None else application.settings.durability
 
 

@@ -160,11 +160,11 @@ class MissingResult(RunError, LookupError):
 
 
 class UpstreamTaskError(RunError):
-    """A task was not run because a task that it depends on failed; wrap that future in allow_failure() to run anyway."""
+    """A task was not run, because one it depends on failed; wrap that future in allow_failure() to run it anyway."""
 
 
 class ReplayedError(RunError):
-    """A task failed in an earlier process with an error whose type cannot be imported here; see its stored traceback."""
+    """A task failed in an earlier process with an error whose type cannot be imported here; see its stored trace."""
 
 
 class RunKeyConflict(RunError):

@@ -1,4 +1,4 @@
-"""A handle on a run that was submitted: await it, ask it, cancel it, wait for many of them."""
+"""Many futures at once: lists of them, waiting for some or all, going through them as they end, gathering."""
 
 from __future__ import annotations
 
@@ -8,262 +8,28 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import suppress
 from contextvars import copy_context
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from .context import Frame, current_frame, push_scope, scope_of
-from .core.runs import Run
-from .exceptions import BlockingCall, ForeignFuture, FutureTimeout, InvalidOption, MissingContext
-from .states import Running, State
+from .exceptions import FutureTimeout, InvalidOption
+from .handles import Future, blocks_here, checked_timeout, vacated_place
+
+__all__ = [
+    "ALL_COMPLETED",
+    "FIRST_COMPLETED",
+    "FIRST_EXCEPTION",
+    "DoneAndNotDone",
+    "Future",
+    "FutureList",
+    "as_completed",
+    "gather",
+    "wait",
+]
 
 R = TypeVar("R")
 _running_loop = asyncio._get_running_loop
-
-
-class Place(Protocol):
-    """A thread's place in its pool, which it gives up while it only waits."""
-
-    def vacated(self) -> AbstractContextManager[None]: ...
-
-
-class _Threads(threading.local):
-    place: Place | None = None
-
-
-threads = _Threads()
-
-
-class Future(Generic[R]):
-    """A submitted run's result, there now or later.
-
-    `await future` gives the value or raises the run's own exception; `future.result()` does the same by blocking,
-    where blocking is possible. Cancelling somebody who waits never cancels the run: only `cancel()` and the run's
-    owner do.
-    """
-
-    __slots__ = ("__weakref__", "_callbacks", "_loop", "_observed", "_state", "_task", "cancel_reason", "run")
-
-    def __init__(self, run: Run, loop: asyncio.AbstractEventLoop) -> None:
-        self.run = run
-        self._loop = loop
-        self._state: State[R] | None = None
-        self._task: asyncio.Task[Any] | None = None
-        self._callbacks: list[Callable[[], object]] | None = None
-        self._observed = False
-        self.cancel_reason: str | None = None
-
-    def __repr__(self) -> str:
-        return f"<Future of {self.run.kind} run {self.run.name!r}: {self._state or self.run.state!r}>"
-
-    @property
-    def __asyncflow_key__(self) -> str | None:
-        run = self.run
-        return f"{run.flow_run_id}:{run.key}" if run.key is not None else None
-
-    @property
-    def task_run_id(self) -> str:
-        """The id of the run behind this future (also of a flow run)."""
-        return self.run.id
-
-    @property
-    def name(self) -> str:
-        """The name of the run behind this future."""
-        return self.run.name
-
-    @property
-    def state(self) -> State[R]:
-        """The run's state now; a final one only once it is committed. Reading a failed state counts as looking at it."""
-        if self._state is None:
-            state = self.run.state
-            return Running() if state.is_final() else state
-        if not self._state.is_completed():
-            self._observed = True
-        return self._state
-
-    def done(self) -> bool:
-        """Whether the run has ended and its outcome is committed."""
-        return self._state is not None
-
-    def __await__(self) -> Generator[Any, None, R]:
-        if self._state is None:
-            yield from self._arrival()
-        return self._answer(True)
-
-    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> R:
-        """The run's value, waiting for it by blocking this thread for at most `timeout` seconds.
-
-        Raises the run's own exception (or returns it with `raise_on_failure=False`), `FutureTimeout` when the time
-        is over, `BlockingCall` where blocking would stop the loop that has to end this run: `await` it there.
-        """
-        if not self.wait(timeout):
-            raise FutureTimeout(f"{self.run.kind.title()} run {self.run.name!r} did not end within {timeout} seconds.")
-        return self._answer(raise_on_failure)
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Block until the run has ended, for at most `timeout` seconds; whether it has. Never raises for its failure."""
-        _checked_timeout(timeout)
-        if self._state is None:
-            self._block(timeout)
-        return self._state is not None
-
-    def cancel(self, reason: str = "cancelled by its future") -> bool:
-        """Ask the run to stop; False if it has already ended. Its state becomes Cancelled with this reason."""
-        if self._state is not None:
-            return False
-        self.cancel_reason = self.cancel_reason or reason
-        self._on_owner(self._cancel_task)
-        return True
-
-    def add_done_callback(self, fn: Callable[[Future[R]], object]) -> None:
-        """Call `fn(future)` on the owner's loop when the run has ended; at once if it has."""
-        self._observed = True
-        self._on_owner(self._add, lambda: fn(self))
-
-    # -- the owner's side -------------------------------------------------------------------------------------
-
-    def settle(self, state: State[R]) -> None:
-        """Make the outcome known; called once, on the owner's loop, after the commit."""
-        self._state = state
-        callbacks, self._callbacks = self._callbacks, None
-        for callback in callbacks or ():
-            self._call(callback)
-
-    def attach(self, task: asyncio.Task[Any]) -> None:
-        """Remember the asyncio task that runs it."""
-        self._task = task
-        if self.cancel_reason is not None:
-            self._cancel_task()
-
-    def owner_ended(self, callback: Callable[[], object]) -> None:
-        """Call `callback()` on the owner's loop when the run has ended, without counting as a look."""
-        self._on_owner(self._add, callback)
-
-    @property
-    def owner_loop(self) -> asyncio.AbstractEventLoop:
-        """The event loop on which the run lives."""
-        return self._loop
-
-    @property
-    def looked_at(self) -> bool:
-        """Whether anybody asked for the outcome."""
-        return self._observed
-
-    def look(self) -> None:
-        """Count the outcome as looked at."""
-        self._observed = True
-
-    def outcome(self) -> State[R] | None:
-        """The committed final state, without counting as a look."""
-        return self._state
-
-    # -- waiting ----------------------------------------------------------------------------------------------
-
-    def _answer(self, raise_on_failure: bool) -> R:
-        assert self._state is not None
-        self._observed = True
-        return self._state.result(raise_on_failure)
-
-    def _arrival(self) -> Generator[Any, None, None]:
-        loop = asyncio.get_running_loop()
-        self._refuse_blocked(current_frame(), None)
-        waiter = loop.create_future()
-        if loop is self._loop:
-            arrived: Callable[[], object] = lambda: waiter.done() or waiter.set_result(None)  # noqa: E731
-            self._add(arrived)
-        else:
-            arrived = lambda: _wake(loop, waiter)  # noqa: E731
-            self._on_owner(self._add, arrived)
-        try:
-            yield from waiter
-        except BaseException:
-            self._on_owner(self._drop, arrived)
-            raise
-
-    def _block(self, timeout: float | None) -> None:
-        self._refuse_blocked(current_frame(), _running_loop())
-        arrived = threading.Event()
-        self._on_owner(self._add, arrived.set)
-        with vacated_place():
-            arrived.wait(timeout)
-        if self._state is None:
-            self._on_owner(self._drop, arrived.set)
-
-    def _refuse_blocked(self, frame: Frame | None, running: asyncio.AbstractEventLoop | None) -> None:
-        if running is self._loop and running is not None:
-            raise BlockingCall(
-                f"result() of {self.run.kind} run {self.run.name!r} would block the event loop that has to end it; "
-                "write `await future` instead."
-            )
-        if frame is not None and self._loop in frame.blocked:
-            raise BlockingCall(
-                f"{frame.run.kind.title()} run {frame.run.name!r} was called by blocking the event loop on which "
-                f"{self.run.name!r} runs, so it cannot wait for it; `await` the outer call, or submit() it."
-            )
-
-    def _on_owner(self, fn: Callable[..., object], *args: Any) -> None:
-        if _running_loop() is self._loop:
-            fn(*args)
-            return
-        try:
-            self._loop.call_soon_threadsafe(fn, *args)
-        except RuntimeError:
-            if self._state is None:
-                raise ForeignFuture(
-                    f"{self.run.kind.title()} run {self.run.name!r} belongs to an event loop that is closed; "
-                    "await futures before their loop ends."
-                ) from None
-            fn(*args)
-
-    def _add(self, callback: Callable[[], object]) -> None:
-        if self._state is not None:
-            self._call(callback)
-        elif self._callbacks is None:
-            self._callbacks = [callback]
-        else:
-            self._callbacks.append(callback)
-
-    def _drop(self, callback: Callable[[], object]) -> None:
-        if self._callbacks is not None and callback in self._callbacks:
-            self._callbacks.remove(callback)
-
-    def _call(self, callback: Callable[[], object]) -> None:
-        try:
-            callback()
-        except Exception as error:  # a callback's error is its author's, never the run's
-            context = {"message": f"Exception in a done callback of {self!r}", "exception": error}
-            self._loop.call_exception_handler(context)
-
-    def _cancel_task(self) -> None:
-        if self._task is not None and not self._task.done():
-            self._task.cancel(self.cancel_reason)
-
-
-def vacated_place() -> AbstractContextManager[None]:
-    """While this lasts, another thread may take this pool thread's place."""
-    place = threads.place
-    return nullcontext() if place is None else place.vacated()
-
-
-def blocks_here() -> bool:
-    """Whether the calling code is synchronous: no loop runs in this thread, or only one that is blocked already."""
-    running = _running_loop()
-    if running is None:
-        return True
-    frame = current_frame()
-    return frame is not None and running in frame.blocked
-
-
-def _wake(loop: asyncio.AbstractEventLoop, waiter: asyncio.Future[None]) -> None:
-    try:
-        loop.call_soon_threadsafe(lambda: waiter.done() or waiter.set_result(None))
-    except RuntimeError:
-        pass  # the waiter's loop is closed: nobody waits any more
-
-
-def _checked_timeout(timeout: float | None) -> None:
-    if timeout is not None and (isinstance(timeout, bool) or not timeout >= 0):
-        raise InvalidOption(f"timeout is {timeout!r}; it takes a number of seconds from 0 up, or None.")
 
 
 class FutureList(list[Future[R]], Generic[R]):
@@ -329,7 +95,7 @@ def wait(
     In sync code it blocks: `done, not_done = wait(futures)`. In async code write `await wait(futures)`.
     `return_when` is "ALL_COMPLETED", "FIRST_COMPLETED" or "FIRST_EXCEPTION"; `timeout` is in seconds.
     """
-    _checked_timeout(timeout)
+    checked_timeout(timeout)
     if return_when not in (ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION):
         raise InvalidOption(
             f"return_when is {return_when!r}; it takes 'ALL_COMPLETED', 'FIRST_COMPLETED' or 'FIRST_EXCEPTION'."
@@ -349,7 +115,7 @@ def _checked_futures(futures: Iterable[Future[R]], what: str) -> list[Future[R]]
 
 
 def _wait_here(futures: list[Future[R]], timeout: float | None, return_when: str) -> DoneAndNotDone[R]:
-    _checked_timeout(timeout)
+    checked_timeout(timeout)
     pending = [future for future in futures if not future.done()]
     if pending and not _enough(futures, return_when):
         changed = threading.Semaphore(0)
@@ -410,10 +176,8 @@ class _Arrivals:
             return lambda: self._arrive(future)
 
         def from_elsewhere() -> None:
-            try:
+            with suppress(RuntimeError):  # this loop may be closed: then nobody waits any more
                 self._loop.call_soon_threadsafe(self._arrive, future)
-            except RuntimeError:
-                pass  # this loop is closed: nobody waits any more
 
         return from_elsewhere
 
@@ -433,7 +197,7 @@ class _Arrivals:
         return self._arrived.popleft() if self._arrived else None
 
 
-class as_completed(Generic[R]):  # noqa: N801  (named as in asyncio and concurrent.futures)
+class as_completed(Generic[R]):
     """Go through futures in the order in which they end: `for` in sync code, `async for` in async code.
 
     Each future comes once and is done when it comes; `timeout` (seconds) is for all together and raises
@@ -444,7 +208,7 @@ class as_completed(Generic[R]):  # noqa: N801  (named as in asyncio and concurre
     """
 
     def __init__(self, futures: Iterable[Future[R]], timeout: float | None = None) -> None:
-        _checked_timeout(timeout)
+        checked_timeout(timeout)
         self._futures = _checked_futures(futures, "as_completed()")
         self._timeout = timeout
 

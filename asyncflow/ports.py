@@ -6,7 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from .core.runs import ExecutorId, LogLine, Run, RunFilter, RunId, RunRecord, RunWrite, StoredError, StoredValue, Transition
+from .core.runs import (
+    ExecutorId,
+    LogLine,
+    Run,
+    RunFilter,
+    RunId,
+    RunRecord,
+    RunWrite,
+    StoredError,
+    StoredValue,
+    Transition,
+)
 from .settings import Settings
 from .states import State
 
@@ -36,9 +47,11 @@ class Journaled(Protocol):
 
     async def finished(self, flow_run_id: RunId) -> Mapping[str, RunRecord]:
         """The ended task runs and subflows of a flow run by identity key, without their data."""
+        ...
 
     async def stored_value(self, run_id: RunId) -> StoredValue | None:
         """The result of one run, as it was kept."""
+        ...
 
 
 class RunReader(Protocol):
@@ -47,16 +60,20 @@ class RunReader(Protocol):
     async def run(self, run_id: RunId) -> RunRecord | None: ...
     async def runs(self, where: RunFilter, limit: int, before: RunId | None = None) -> list[RunRecord]:
         """Newest first, by id; `before` is the last id of the page before (keyset paging); `data` is left out."""
+        ...
 
     async def count(self, where: RunFilter) -> Mapping[str, int]:
         """How many such runs there are in each state type."""
+        ...
 
     async def transitions(self, run_id: RunId) -> list[Transition]: ...
     async def changes(self, after: int, limit: int) -> list[Transition]:
         """Moves with `seq` above `after`, in commit order; never skips one."""
+        ...
 
     async def lines(self, run_id: RunId, limit: int, after: int = 0, level: int = 0) -> list[tuple[int, LogLine]]:
         """Log lines of a flow run with its tasks, or of one task run, in order, each with its number."""
+        ...
 
 
 class Executors(Protocol):
@@ -110,6 +127,7 @@ class Limits(Protocol):
     async def holdings(self, name: str | None = None) -> list[Holding]: ...
     async def take(self, wanted: Sequence[Holding]) -> bool:
         """Take all of these or none, in one transaction; a name without an active limit is always granted."""
+        ...
 
     def give_back(self, token: str) -> None:
         """Queue the return of everything taken under this token; thread-safe, never blocks."""
@@ -136,6 +154,7 @@ class CacheIndex(Protocol):
     async def clear_cache(self, task_name: str | None = None) -> int: ...
     async def claim_flight(self, key: str, executor_id: ExecutorId, token: str) -> bool:
         """Become the one who computes `key`, unless a live executor already is."""
+        ...
 
     def end_flight(self, key: str, token: str) -> None:
         """Queue the end of a flight; thread-safe, never blocks."""
@@ -149,28 +168,38 @@ class Store(RunLog, Journaled, RunReader, Executors, Limits, CacheIndex, Protoco
     def close_now(self) -> None:
         """Flush and close from any thread, without a loop; idempotent."""
 
+    async def data_version(self) -> int:
+        """A number that changes when another process has committed something; cheap."""
+        ...
+
 
 class Results(Protocol):
     """How values become bytes and come back."""
 
     def pack(self, value: Any, serializer: str | None = None, preview: bool = True) -> StoredValue:
         """A value as bytes, inline whatever their size; no I/O. Raises `UnstorableResult`."""
+        ...
 
     def place(self, packed: StoredValue) -> StoredValue:
         """Write what is too large to be inline to its file; blocks. Raises `DatabaseUnavailable`."""
+        ...
 
     def decode(self, stored: StoredValue) -> Any: ...
     def encode_error(self, error: BaseException) -> StoredError: ...
     def decode_error(self, stored: StoredError) -> BaseException: ...
     def preview(self, arguments: Mapping[str, Any]) -> str:
         """The arguments of a call as JSON for people: short, secrets masked; never raises."""
+        ...
 
 
 class ConsoleLines(Protocol):
     """Where lines for people go; formatting and writing happen elsewhere and later."""
 
-    def line(self, level: int, prefix: str, message: str, at: int) -> None: ...
+    def line(self, level: int, prefix: str, message: str, at: int, **about: Any) -> None:
+        """One line; `about` may hold logger, flow_run_id, task_run_id and fields, for lines as JSON."""
+
     def flush(self) -> None: ...
+    def close(self) -> None: ...
 
 
 class Surroundings(Protocol):

@@ -174,7 +174,7 @@ def checked_seconds(value: Any, option: str) -> float | None:
     return float(seconds)
 
 
-def checked_choice(value: Any, option: str, choices: tuple[str, ...]) -> Any:
+def checked_choice(value: Any, option: str, choices: tuple[str | None, ...]) -> Any:
     """The value, if it is one of the choices."""
     if value not in choices:
         raise InvalidOption(f"{option} is {value!r}; it takes one of {', '.join(map(repr, choices))}.")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
-from .exceptions import CancelledRun, CrashedRun, FailedRun, MissingResult, PausedRun, UnfinishedRun
+from .exceptions import CancelledRun, CrashedRun, FailedRun, MissingResult, PausedRun, RunError, UnfinishedRun
 
 R = TypeVar("R")
 
@@ -154,10 +154,11 @@ class State(Generic[R]):
             return self.data
         if self.type is StateType.FAILED and isinstance(self.data, str):
             return FailedRun(self.data)
-        return _ERRORS.get(self.type, UnfinishedRun)(self.message)
+        kind: type[RunError] = _ERRORS.get(self.type, UnfinishedRun)
+        return kind(self.message)
 
 
-_ERRORS: Mapping[StateType, Any] = {
+_ERRORS: Mapping[StateType, type[RunError]] = {
     _T.FAILED: FailedRun,
     _T.CRASHED: CrashedRun,
     _T.CANCELLED: CancelledRun,

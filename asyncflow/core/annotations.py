@@ -19,7 +19,7 @@ class Annotation(Generic[T]):
         return f"{type(self).__name__}({self.value!r})"
 
 
-class unmapped(Annotation[T]):  # noqa: N801  (reads as a word in a call)
+class unmapped(Annotation[T]):
     """Give this argument of `map` to every task as it is, instead of going through it.
 
     load.map(urls, headers=unmapped(["a", "b"]))
@@ -28,7 +28,7 @@ class unmapped(Annotation[T]):  # noqa: N801  (reads as a word in a call)
     __slots__ = ()
 
 
-class allow_failure(Annotation[T]):  # noqa: N801
+class allow_failure(Annotation[T]):
     """Run the task even if this future failed; it then gets the exception object in the future's place.
 
     report.submit(allow_failure(future))
@@ -37,7 +37,7 @@ class allow_failure(Annotation[T]):  # noqa: N801
     __slots__ = ()
 
 
-class quote(Annotation[T]):  # noqa: N801
+class quote(Annotation[T]):
     """Hand this argument over as it is: futures inside are not waited for, and nothing is searched.
 
     keep.submit(quote(large_nested_list))

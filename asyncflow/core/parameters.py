@@ -58,5 +58,5 @@ class Binder:
         """The positional and keyword arguments to call the function with."""
         if self._plain:
             return tuple(arguments.values()), {}
-        bound = inspect.BoundArguments(self.signature, arguments)  # type: ignore[arg-type]
+        bound = inspect.BoundArguments(self.signature, arguments)
         return bound.args, bound.kwargs

@@ -49,7 +49,8 @@ class ParameterModel:
 
     def schema(self) -> dict[str, Any]:
         """The JSON schema, by the parameters' own names."""
-        return self._model.model_json_schema(by_alias=True)
+        schema: dict[str, Any] = self._model.model_json_schema(by_alias=True)
+        return schema
 
     def _explained(self, error: pydantic.ValidationError) -> str:
         problems = [

@@ -13,10 +13,10 @@ from ..core.annotations import unwrapped
 from ..core.fingerprint import fingerprint_call
 from ..core.runs import Run
 from ..exceptions import DependencyCycle, InvalidOption, UnkeyableInput
-from ..futures import Future
+from ..handles import Future
 from ..specs import FlowSpec, RunSpec, TaskSpec
 from ..states import State
-from .arguments import ATOMS, find
+from .arguments import ATOMS, find, search, substitute
 from .crossing import LentThread
 
 S = TypeVar("S", bound=RunSpec)
@@ -31,8 +31,8 @@ class Call(Generic[S]):
     """
 
     __slots__ = (
-        "arguments", "blocked", "digest", "flight", "future", "interrupted", "key", "lent", "on_decided", "parent",
-        "plain", "run", "spec", "started", "tags", "unkeyed", "upstream", "wait_for",
+        "arguments", "blocked", "digest", "flight", "future", "interrupted", "key", "lent", "marked", "on_decided",
+        "parent", "plain", "run", "spec", "started", "tags", "unkeyed", "upstream", "wait_for",
     )  # fmt: skip
 
     def __init__(self, spec: S, arguments: dict[str, Any], parent: Frame | None) -> None:
@@ -42,7 +42,7 @@ class Call(Generic[S]):
         self.tags = current_tags()
         self.run: Run = None  # type: ignore[assignment]  # made when its application is known
         self.plain = ATOMS.issuperset(map(type, arguments.values()))
-        self.upstream = () if self.plain else find(arguments.values())
+        self.upstream, self.marked = ((), False) if self.plain else search(arguments.values())
         self.wait_for: tuple[Future[Any] | State[Any], ...] = ()
         self.digest: str | None = None
         self.key: str | None = None
@@ -67,11 +67,17 @@ def make_call(
     call = Call(spec, spec.binder.bind(args, kwargs), parent)
     if wait_for is not None:
         call.wait_for = _checked_wait_for(wait_for)
+    if call.marked and not call.upstream and not call.wait_for:
+        call.arguments = {name: substitute(value, _as_it_is) for name, value in call.arguments.items()}
     if parent is not None:
         if call.upstream or call.wait_for:
             _refuse_cycle(call, parent)
         reserve(call, parent)
     return call
+
+
+def _as_it_is(one: Any, _: bool) -> Any:
+    return one
 
 
 def _checked_wait_for(wait_for: Iterable[Any]) -> tuple[Any, ...]:
@@ -144,7 +150,7 @@ def _here() -> object:
 def _warn_of_twin(call: Call[Any], frame: Frame, digest: str) -> None:
     here = _here()
     other = frame.live.setdefault(digest, here)
-    if other is not here and digest not in frame.application.engine.warned:
+    if other != here and digest not in frame.application.engine.warned:
         frame.application.engine.warned.add(digest)
         frame.application.engine.warn(
             frame.run,

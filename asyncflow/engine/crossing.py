@@ -8,7 +8,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 from anyio import CancelScope
 
 from ..context import Frame, current_frame, enter_frame, leave_frame
-from ..futures import threads, vacated_place
 from ..exceptions import BlockingCall
+from ..handles import threads, vacated_place
 
 R = TypeVar("R")
 _running_loop = asyncio._get_running_loop
@@ -329,10 +329,8 @@ class _Errand:
         self._on_end()
         if self._abandoned:
             self._pool.abandoned -= 1
-        try:
+        with suppress(RuntimeError):  # the loop may be closed: then nobody waits any more
             self._loop.call_soon_threadsafe(_settle, self._ended, *report)
-        except RuntimeError:
-            pass  # the loop is closed: nobody waits any more
 
     def abandon(self) -> None:
         self._abandoned = True

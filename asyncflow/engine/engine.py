@@ -8,12 +8,14 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from anyio import CancelScope, current_time
+
 from ..context import Frame, enter_frame, leave_frame
 from ..core.names import run_name
 from ..core.runs import Ownership, Run
 from ..core.template import render
 from ..exceptions import AsyncflowError, FlowRunTimeout, MissingContext, TaskRunTimeout, TooManyPending
-from ..futures import Future
+from ..handles import Future
 from ..ports import Results, Surroundings
 from ..specs import FlowSpec, RunSpec, TaskSpec
 from ..states import AwaitingConcurrencySlot, AwaitingRetry, Cancelled, Failed, Pending, Retrying, Running, State
@@ -89,11 +91,7 @@ class Engine:
 
     def adopt(self, call: Call[Any]) -> tuple[Future[Any], Children]:
         """Make the handle of a call among its owner's children, without starting it. Raises `TooManyPending`."""
-        parent = call.parent
-        if parent is None:
-            children, loop = self.children, asyncio._get_running_loop() or home_loop(None)
-        else:
-            children, loop = self._children_of(parent), parent.loop
+        children, loop = self.owner(call.parent)
         if children.max_in_flight is not None and len(children.live) >= children.max_in_flight:
             raise TooManyPending(
                 f"{len(children.live)} tasks are in flight, and max_in_flight is {children.max_in_flight} for "
@@ -101,9 +99,16 @@ class Engine:
             )
         if call.run is None:
             self.prepare(call)
-        call.future = future = Future(call.run, loop)
+        future: Future[Any] = Future(call.run, loop)
+        call.future = future
         children.add(future)
         return future, children
+
+    def owner(self, parent: Frame | None) -> tuple[Children, asyncio.AbstractEventLoop]:
+        """Whose children the runs submitted from this body are, and the loop on which they live."""
+        if parent is None:
+            return self.children, asyncio._get_running_loop() or home_loop(None)
+        return self._children_of(parent), parent.loop
 
     def start(self, call: Call[Any], children: Children) -> None:
         """Make the asyncio task of a submitted call, on its owner's loop."""
@@ -284,9 +289,7 @@ class Engine:
         def waiting(message: str) -> None:
             self.journal.move(run, AwaitingConcurrencySlot(message=message), keep=True)
 
-        return await self.slots.acquire(
-            names, frame=call.parent, run_id=run.id, waiting=waiting, blocked=call.blocked
-        )
+        return await self.slots.acquire(names, frame=call.parent, run_id=run.id, waiting=waiting, blocked=call.blocked)
 
     async def _condition(self, call: Call[Any], state: State[Any]) -> bool:
         try:
@@ -317,16 +320,30 @@ class Engine:
             await self._hooks(hooks, call, run.state)
         if spec.timeout_seconds is None:
             return await self._body(call, frame, lease)
-        # not an anyio scope: that would cancel every await of the body's own clean-up again
-        try:
-            async with asyncio.timeout(spec.timeout_seconds) as scope:
-                return await self._body(call, frame, lease)
-        except TimeoutError:
-            if not scope.expired():
-                raise
+        state = await self._body_within(spec.timeout_seconds, call, frame, lease)
+        if state is not None:
+            return state
         kind = FlowRunTimeout if run.kind == "flow" else TaskRunTimeout
         error = kind(f"{run.kind.title()} run {run.name!r} exceeded timeout of {spec.timeout_seconds} second(s).")
         return Failed(data=error, name="TimedOut", message=str(error))
+
+    async def _body_within(
+        self, seconds: float, call: Call[Any], frame: Frame, lease: Lease | None
+    ) -> State[Any] | None:
+        """The body under its two cancel scopes; None if its time ran out.
+
+        The inner scope asks the body once, so that its clean-up may await; the outer one, `cleanup_seconds` later,
+        asks at every await of what has still not ended.
+        """
+        scope = asyncio.timeout(seconds)
+        with CancelScope(deadline=current_time() + seconds + self._cleanup_seconds):
+            try:
+                async with scope:
+                    return await self._body(call, frame, lease)
+            except TimeoutError:
+                if not scope.expired():
+                    raise
+        return None
 
     async def _body(self, call: Call[Any], frame: Frame, lease: Lease | None) -> State[Any]:
         """Execute the body once, and see its children out; gives the state that its end stands for."""
@@ -374,9 +391,9 @@ class Engine:
                 if not future.done():
                     await _ended(future)
         if children is not None:
-            if children.live and self._option(frame, "leftover", "wait") == "cancel":
-                if await children.cancel("its owner returned", self._cleanup_seconds):
-                    raise asyncio.CancelledError
+            cancels = children.live and self._option(frame, "leftover", "wait") == "cancel"
+            if cancels and await children.cancel("its owner returned", self._cleanup_seconds):
+                raise asyncio.CancelledError
             await children.drained()
             self._judge(frame, children, decided=is_made_of_states(value))
         return outcome_of(value)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from ..context import Frame
 from ..core.annotations import Annotation, allow_failure, quote, unmapped
+from ..core.runs import Run
 from ..exceptions import InvalidOption, MappingLengthMismatch, MappingMissingIterable
-from ..futures import Future, FutureList, as_completed, blocks_here
+from ..futures import FutureList, as_completed
+from ..handles import Future, blocks_here
 from ..states import State
 from .calls import Call
 
 if TYPE_CHECKING:
     from .engine import Engine
-    from .lifetime import Children
 
 R = TypeVar("R")
 
@@ -76,39 +80,93 @@ def _short(value: Any) -> str:
     return text if len(text) < 60 else text[:57] + "..."
 
 
-def submit_all(engine: Engine, calls: Iterable[Call[Any]], limit: int | None) -> FutureList[Any]:
-    """Submit every call; with a limit, so many at a time, the next when one has ended."""
+def submit_all(
+    engine: Engine,
+    parent: Frame | None,
+    arguments: Iterable[dict[str, Any]],
+    make: Callable[[dict[str, Any]], Call[Any]],
+    limit: int | None,
+) -> FutureList[Any]:
+    """Submit a call for each of the arguments; with a limit, so many at a time, the next when one has ended."""
     if limit is None:
-        return FutureList(engine.submit(call) for call in calls)
-    pump = _Pump(engine, limit)
-    return FutureList(pump.add(call) for call in calls)
+        return FutureList(engine.submit(make(one)) for one in arguments)
+    pump = _Pump(engine, parent, make, limit)
+    return FutureList([pump.add(one) for one in arguments])
 
 
 class _Pump:
-    """Starts the calls of one map in their order, at most `limit` of them at a time."""
+    """Starts the calls of one map in their order, at most `limit` of them at a time.
 
-    def __init__(self, engine: Engine, limit: int) -> None:
+    A call is made (bound, identified, named) when its turn comes, or when somebody asks for its run before.
+    """
+
+    def __init__(
+        self, engine: Engine, parent: Frame | None, make: Callable[[dict[str, Any]], Call[Any]], limit: int
+    ) -> None:
         self._engine = engine
+        self._make = make
         self._free = limit
-        self._waiting: deque[tuple[Call[Any], Children]] = deque()
+        self._waiting: deque[_Later] = deque()
+        self._context = copy_context()
+        self._lock = threading.Lock()
+        self.making = threading.RLock()
+        self._children, self._loop = engine.owner(parent)
 
-    def add(self, call: Call[Any]) -> Future[Any]:
-        future, children = self._engine.adopt(call)
-        call.on_decided = self._ended
-        if self._free > 0:
-            self._free -= 1
-            self._engine.start(call, children)
-        else:
-            self._waiting.append((call, children))
+    def add(self, arguments: dict[str, Any]) -> Future[Any]:
+        with self._lock:
+            if self._free > 0:
+                self._free -= 1
+                call = self._make(arguments)
+                future, _ = self._engine.adopt(call)
+            else:
+                later = _Later(self, arguments)
+                later.future = future = Future(None, self._loop, later.run)
+                self._children.add(future)
+                self._waiting.append(later)
+                return future
+        self._start(call)
         return future
 
+    def call(self, arguments: dict[str, Any], future: Future[Any]) -> Call[Any]:
+        """Make a call whose future was handed out before, in the context of the map."""
+        call = self._context.copy().run(self._make, arguments)
+        self._engine.prepare(call)
+        call.future = future
+        return call
+
+    def _start(self, call: Call[Any]) -> None:
+        call.on_decided = self._ended
+        self._context.copy().run(self._engine.start, call, self._children)
+
     def _ended(self) -> None:
-        while self._waiting:
-            call, children = self._waiting.popleft()
-            if call.future is not None and not call.future.done():
-                self._engine.start(call, children)
+        with self._lock:
+            if not self._waiting:
+                self._free += 1
                 return
-        self._free += 1
+            later = self._waiting.popleft()
+        later.run()
+        assert later.call is not None
+        self._start(later.call)
+
+
+class _Later:
+    """A call of a map whose turn has not come yet."""
+
+    __slots__ = ("_arguments", "_lock", "_pump", "call", "future")
+
+    def __init__(self, pump: _Pump, arguments: dict[str, Any]) -> None:
+        self._pump = pump
+        self._arguments = arguments
+        self._lock = pump.making
+        self.call: Call[Any] | None = None
+        self.future: Future[Any]
+
+    def run(self) -> Run:
+        """Make the call now, if it is not made."""
+        with self._lock:
+            if self.call is None:
+                self.call = self._pump.call(self._arguments, self.future)
+            return self.call.run
 
 
 class Stream(Generic[R]):

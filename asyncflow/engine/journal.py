@@ -1,4 +1,4 @@
-"""What is on disk when: terminal moves are committed before the caller goes on, all others are queued behind the work."""
+"""What is on disk when: terminal moves are committed before the caller goes on, others are queued behind the work."""
 
 from __future__ import annotations
 

@@ -130,7 +130,8 @@ class Keeper:
             value = await self._decoded(found.value)
         except (MissingResult, ResultError) as error:
             self._warn(run, f"The cached result of {spec.name!r} cannot be read, so it runs again: {error}")
-            return await self._fly(call, key)
+            await self._fly(call, key)
+            return None
         run.result = found.value
         return Cached(data=value)
 
@@ -178,5 +179,3 @@ class Keeper:
         if expiration is not None:
             expires = self._clock.now() + int(expiration.total_seconds() * 1_000_000)
         await flight.land(kept, expires)
-
-

@@ -7,7 +7,7 @@ from typing import Any
 
 from anyio import CancelScope
 
-from ..futures import Future
+from ..handles import Future
 
 
 class Children:
@@ -49,8 +49,10 @@ class Children:
             return False
         for future in tuple(self.live):
             future.cancel(reason)
+        interrupted = False
         with CancelScope(shield=True):
-            return await self._ended_within(bound)
+            interrupted = await self._ended_within(bound)
+        return interrupted
 
     async def _ended_within(self, bound: float) -> bool:
         loop = asyncio.get_running_loop()

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..futures import Future
+from ..handles import Future
 from ..states import Cancelled, Completed, Failed, Paused, State, StateType
 from .arguments import ATOMS, find, substitute
-
 
 _HANDLES = (Future, State)
 _GROUPS = (list, tuple, set, frozenset)

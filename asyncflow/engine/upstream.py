@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from ..exceptions import UpstreamTaskError
-from ..futures import Future
+from ..exceptions import BlockingCall, UpstreamTaskError
+from ..handles import Future
 from ..states import Failed, State
 from .arguments import find, substitute
 from .calls import Call
@@ -19,6 +19,7 @@ async def resolve(call: Call[Any]) -> State[Any] | None:
     """
     for one in (*call.upstream, *find(call.wait_for)):
         if isinstance(one, Future) and not one.done():
+            _refuse_blocked(call, one)
             await _arrived(one)
     failed: list[tuple[Future[Any] | State[Any], State[Any]]] = []
 
@@ -59,10 +60,20 @@ def _upstream_failed(call: Call[Any], one: Future[Any] | State[Any], state: Stat
     return Failed(data=error, name="UpstreamFailed", message=str(error))
 
 
+def _refuse_blocked(call: Call[Any], future: Future[Any]) -> None:
+    if future.owner_loop in call.blocked:
+        raise BlockingCall(
+            f"{call.spec.name!r} was called by blocking the event loop on which {future.run.name!r} runs, so it cannot "
+            "wait for it; `await` that future first, or submit() this call."
+        )
+
+
 async def _arrived(future: Future[Any]) -> None:
     try:
         await future
     except asyncio.CancelledError:
         raise
     except BaseException:
+        if not future.done():  # not its failure: it cannot be waited for here
+            raise
         return  # what it came to is read from its state
