@@ -85,7 +85,7 @@ def serving(body: str, together: int = 1) -> Iterator[Server]:
     gate, lock = threading.Barrier(together), threading.Lock()
 
     class Answer(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802  (the name that http.server calls)
+        def do_GET(self) -> None:
             with lock:
                 server.asked.append(self.path)
                 server.inside += 1
@@ -99,7 +99,7 @@ def serving(body: str, together: int = 1) -> Iterator[Server]:
             self.end_headers()
             self.wfile.write(content)
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:
             return None
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as http:

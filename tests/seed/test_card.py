@@ -83,7 +83,9 @@ def test_what_a_script_prints_is_all_there_is_on_stdout(colour: str, tmp_path: P
 
 
 @pytest.mark.parametrize("name", ["quick", "parallel"])
-def test_what_a_script_prints_after_its_flow_stands_below_the_flows_lines(name: str, tmp_path: Path, home: Path) -> None:
+def test_what_a_script_prints_after_its_flow_stands_below_the_flows_lines(
+    name: str, tmp_path: Path, home: Path
+) -> None:
     source = {"quick": QUICK, "parallel": PARALLEL}[name]["sync"]
     with serving("[]") as server:
         told = run_script(tmp_path, home, source, server=server.url)
