@@ -1,4 +1,4 @@
-"""What the database says, read by a connection that knows nothing of asyncflow; and programs that run beside the test."""
+"""What the database says to a connection that knows nothing of asyncflow, and programs that run beside the test."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import structlog  # noqa: F401  # loaded here, so that the first line of a run blocks no watched loop
 
 from asyncflow import task
 from asyncflow.ports import LimitRecord

@@ -289,10 +289,9 @@ def test_equal_calls_at_once_run_once(colour: Colour, home: Path) -> None:
     @colour.body
     def pipeline() -> Body[Any]:
         futures = [slow.submit(number) for number in (1, 1, 1, 2, 1)]
-        values = []
         for future in futures:
-            values.append((yield colour.result(future)))
-        return values
+            yield colour.result(future)
+        return [future.result() for future in futures]
 
     assert colour.run(pipeline) == [1, 1, 1, 2, 1]
     assert sorted(ran) == [1, 2]
@@ -340,7 +339,7 @@ async def test_a_cancelled_flight_is_taken_over() -> None:
         return "done"
 
     @flow
-    async def pipeline() -> str:
+    async def pipeline() -> Any:
         first = slow.submit()
         while not ran:
             await asyncio.sleep(0.001)
@@ -360,7 +359,7 @@ def test_recursion_on_one_key_is_refused(colour: Colour) -> None:
 
     @task(cache_key_fn=lambda *_: "one key")
     @colour.body
-    def outer() -> Body[int]:
+    def outer() -> Body[Any]:
         return (yield inner())
 
     with pytest.raises(CacheRecursion, match="its own ancestor, task run 'outer'"):

@@ -126,7 +126,7 @@ def test_a_wait_that_ends_early_ends_nothing() -> None:
     def pipeline() -> Any:
         future = hold.submit(7)
         assert future.wait(0.001) is False
-        with pytest.raises(FutureTimeout, match="'hold' did not end within 0.001 seconds") as caught:
+        with pytest.raises(FutureTimeout, match=r"'hold' did not end within 0\.001 seconds") as caught:
             future.result(timeout=0.001)
         assert isinstance(caught.value, TimeoutError)
         gate.set()
@@ -390,7 +390,7 @@ def test_a_future_list_raises_its_first_failure(colour: Colour) -> None:
             yield colour.result(futures)
         assert not futures[0].done()
         gate.set()
-        done, not_done = yield wait(futures)
+        _, not_done = yield wait(futures)
         assert not not_done
         values = futures.result(raise_on_failure=False)
         return values[0], type(values[1]), values[2]
@@ -654,7 +654,7 @@ def test_a_future_of_a_closed_loop_says_so() -> None:
             kept.append(hold.submit(1))
             gate.set()
             await kept[0]
-            loop_only = Future(kept[0].run, asyncio.get_running_loop())
+            loop_only: Future[Any] = Future(kept[0].run, asyncio.get_running_loop())
             kept.append(loop_only)
 
     asyncio.run(main())

@@ -16,6 +16,7 @@ from asyncflow.exceptions import CancelledRun, InvalidHook
 from ..colours import Body, Colour
 from .outside import Stored, holding
 
+Kind = Callable[..., Callable[..., Any]]
 kinds = pytest.mark.parametrize("kind", [flow, task], ids=["flow", "task"])
 
 
@@ -51,7 +52,7 @@ def body(colour: Colour, fails: int = 0) -> Callable[..., Any]:
 
 @kinds
 @pytest.mark.parametrize("is_async", [False, True], ids=["plain", "awaited"])
-def test_completion_is_told(colour: Colour, kind: Any, is_async: bool) -> None:
+def test_completion_is_told(colour: Colour, kind: Kind, is_async: bool) -> None:
     told, failed = Told(), Told()
     hook = told.is_async() if is_async else told
     spec = kind(on_completion=hook, on_failure=failed)(body(colour))
@@ -62,7 +63,7 @@ def test_completion_is_told(colour: Colour, kind: Any, is_async: bool) -> None:
 
 
 @kinds
-def test_failure_is_told_after_the_last_attempt_and_running_at_each(colour: Colour, kind: Any) -> None:
+def test_failure_is_told_after_the_last_attempt_and_running_at_each(colour: Colour, kind: Kind) -> None:
     told, running, completed = Told(), Told(), Told()
     spec = kind(retries=2, on_failure=[told], on_running=[running], on_completion=[completed])(body(colour, 9))
     with pytest.raises(ValueError, match="no"):
@@ -73,7 +74,7 @@ def test_failure_is_told_after_the_last_attempt_and_running_at_each(colour: Colo
 
 
 @kinds
-def test_a_failure_that_a_retry_mends_is_not_told(colour: Colour, kind: Any) -> None:
+def test_a_failure_that_a_retry_mends_is_not_told(colour: Colour, kind: Kind) -> None:
     failed, completed = Told(), Told()
     spec = kind(retries=1, on_failure=failed, on_completion=completed)(body(colour, 1))
     assert colour.run(spec) == 1
@@ -81,7 +82,7 @@ def test_a_failure_that_a_retry_mends_is_not_told(colour: Colour, kind: Any) -> 
 
 
 @kinds
-def test_running_is_told_before_the_body(colour: Colour, kind: Any) -> None:
+def test_running_is_told_before_the_body(colour: Colour, kind: Kind) -> None:
     order: list[str] = []
 
     @kind(on_running=lambda *_: order.append("hook"))
@@ -94,11 +95,11 @@ def test_running_is_told_before_the_body(colour: Colour, kind: Any) -> None:
 
 
 @kinds
-def test_hooks_by_decorator_join_those_of_the_options(colour: Colour, kind: Any) -> None:
+def test_hooks_by_decorator_join_those_of_the_options(colour: Colour, kind: Kind) -> None:
     order: list[int] = []
     spec = kind(on_completion=[lambda *_: order.append(1), lambda *_: order.append(2)])(body(colour))
 
-    @spec.on_completion
+    @spec.on_completion  # type: ignore[untyped-decorator]
     def third(*_: Any) -> None:
         order.append(3)
 
@@ -108,7 +109,7 @@ def test_hooks_by_decorator_join_those_of_the_options(colour: Colour, kind: Any)
 
 
 @kinds
-def test_an_error_in_a_hook_is_logged_and_the_rest_run(colour: Colour, kind: Any, home: Path) -> None:
+def test_an_error_in_a_hook_is_logged_and_the_rest_run(colour: Colour, kind: Kind, home: Path) -> None:
     told = Told()
 
     def broken(*_: Any) -> None:
@@ -133,7 +134,7 @@ def test_an_error_in_a_hook_is_logged_and_the_rest_run(colour: Colour, kind: Any
 
 @kinds
 @pytest.mark.blocks_loop
-def test_a_hook_finds_the_end_committed(colour: Colour, kind: Any, home: Path) -> None:
+def test_a_hook_finds_the_end_committed(colour: Colour, kind: Kind, home: Path) -> None:
     seen: list[str] = []
 
     def look(spec: Any, run: Any, state: Any) -> None:
@@ -229,7 +230,7 @@ def test_other_options_keep_the_hooks_and_add_none_to_the_original(colour: Colou
 
 @kinds
 @pytest.mark.parametrize("given", ["name", 5, [5], ["name"]])
-def test_what_cannot_be_called_is_refused(kind: Any, given: Any) -> None:
+def test_what_cannot_be_called_is_refused(kind: Kind, given: Any) -> None:
     with pytest.raises(InvalidHook, match="on_completion"):
         kind(on_completion=given)(lambda: None)
     assert issubclass(InvalidHook, TypeError)

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,7 @@ def test_who_waits_says_so(colour: Colour, home: Path) -> None:
         gate.set()
         yield colour.result(first)
         yield colour.result(second)
-        return message
+        return str(message)
 
     assert "1 of 1 slot of limit 'api'" in colour.run(pipeline)
     assert "AwaitingConcurrencySlot" in [state for state, _ in Stored(home).history("hold-1")]
@@ -154,7 +155,7 @@ def test_a_slot_comes_back_however_a_task_ends(colour: Colour, home: Path, end: 
             yield colour.sleep(0.002)
         future.look()
         gate.set()
-        return (yield after())
+        return (yield after())  # type: ignore[no-any-return]
 
     assert colour.run(pipeline) == "got it"
     assert nothing_is_held(home)
@@ -267,17 +268,18 @@ async def test_all_are_taken_or_none() -> None:
     @flow
     async def pipeline() -> Any:
         first = holder.submit()
-        await until(lambda: first.state.is_running())
+        await until(lambda: first.state.name == "Running")
         second = both.submit()
         await until(lambda: second.state.name == "AwaitingConcurrencySlot")
         names = [holding.limit for holding in await application.store.holdings()]
         gate.set()
-        return names, await first, await second
+        await first
+        return names, await second
 
     async with Application(database=":memory:") as application:
         for name in ("api", "db"):
             await application.store.set_limit(LimitRecord(name, 1))
-        assert await pipeline() == (["db"], None, "both")
+        assert await pipeline() == (["db"], "both")
         await application.store.flush()
         assert await application.store.holdings() == []
 
@@ -511,5 +513,5 @@ def test_two_processes_share_a_limit(home: Path) -> None:
         spans += eval(process.communicate(timeout=40)[0])
     spans.sort()
     assert len(spans) == 10
-    assert all(earlier[1] <= later[0] for earlier, later in zip(spans, spans[1:], strict=False))
+    assert all(earlier[1] <= later[0] for earlier, later in pairwise(spans))
     assert held(home) == []

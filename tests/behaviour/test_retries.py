@@ -224,7 +224,12 @@ def test_a_condition_that_raises_means_no_retry(colour: Colour, home: Path) -> N
 
 def test_the_condition_is_not_asked_when_no_retry_is_left(colour: Colour) -> None:
     asked: list[int] = []
-    body, _ = flaky(colour, 9, retries=1, retry_condition_fn=lambda *_: asked.append(1) or True)
+
+    def condition(*_: Any) -> bool:
+        asked.append(1)
+        return True
+
+    body, _ = flaky(colour, 9, retries=1, retry_condition_fn=condition)
     with pytest.raises(ValueError, match="failure 2"):
         colour.run(body)
     assert asked == [1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from asyncflow.states import FOLLOWS, MISSING, REOPENS, TERMINAL, State, StateTy
 
 from ..colours import Body, Colour
 
+Kind = Callable[..., Callable[..., Any]]
 types = st.sampled_from(list(StateType))
 
 
@@ -156,7 +158,7 @@ def test_a_state_without_a_value_has_an_error(state: State[Any], error: type[Exc
 
 
 @pytest.mark.parametrize("kind", [flow, task])
-def test_a_hand_made_state_is_the_runs_own(colour: Colour, kind: Any) -> None:
+def test_a_hand_made_state_is_the_runs_own(colour: Colour, kind: Kind) -> None:
     @kind
     @colour.body
     def body() -> Any:

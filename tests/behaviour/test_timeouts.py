@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from asyncflow.ports import LimitRecord
 from ..colours import Body, Colour
 from .outside import Stored, holding, until
 
+Kind = Callable[..., Callable[..., Any]]
 SHORT = 0.03
 
 
@@ -64,7 +67,7 @@ def test_what_is_fast_enough_is_not_touched(colour: Colour) -> None:
 
 
 @pytest.mark.parametrize("kind", [flow, task])
-def test_a_timeout_error_of_the_bodys_own_is_a_plain_failure(colour: Colour, kind: Any) -> None:
+def test_a_timeout_error_of_the_bodys_own_is_a_plain_failure(colour: Colour, kind: Kind) -> None:
     error = TimeoutError("mine")
 
     @kind(timeout_seconds=60)
@@ -95,7 +98,7 @@ def test_each_attempt_has_its_own_time(colour: Colour, home: Path) -> None:
 
 @pytest.mark.parametrize("seconds", [0, -1, True, "1", float("inf"), float("nan")])
 @pytest.mark.parametrize("kind", [flow, task])
-def test_a_timeout_is_a_number_above_zero(kind: Any, seconds: Any) -> None:
+def test_a_timeout_is_a_number_above_zero(kind: Kind, seconds: Any) -> None:
     with pytest.raises(InvalidOption, match="timeout_seconds"):
 
         @kind(timeout_seconds=seconds)
@@ -127,10 +130,8 @@ async def test_an_async_body_is_cancelled_and_cleans_up() -> None:
 async def test_a_body_that_swallows_the_cancellation_gives_its_value() -> None:
     @task(timeout_seconds=SHORT)
     async def stubborn() -> str:
-        try:
+        with contextlib.suppress(asyncio.CancelledError):
             await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            pass
         return "anyway"
 
     assert await stubborn() == "anyway"
@@ -259,7 +260,7 @@ async def test_a_thread_is_left_behind_in_time_and_keeps_its_place() -> None:
         state = await asyncio.to_thread(slow, return_state=True)
         assert state.name == "TimedOut"
         assert not ended.is_set()
-        assert application._pool.abandoned == 1
+        assert application.engine.pool.abandoned == 1
         assert len(await application.store.holdings("machine")) == 1
         waiting = next_one.submit()
         while waiting.state.name != "AwaitingConcurrencySlot":
@@ -270,7 +271,7 @@ async def test_a_thread_is_left_behind_in_time_and_keeps_its_place() -> None:
     async with Application(database=":memory:") as application:
         await application.store.set_limit(LimitRecord("machine", 1))
         assert await pipeline() is True
-        await until(lambda: application._pool.abandoned == 0)
+        await until(lambda: application.engine.pool.abandoned == 0)
         await application.store.flush()
         assert await application.store.holdings("machine") == []
 
@@ -338,12 +339,12 @@ async def test_a_thread_cancelled_by_its_future_is_left_behind() -> None:
         future.cancel("enough")
         with pytest.raises(CancelledRun, match="enough"):
             await future
-        assert application._pool.abandoned == 1
+        assert application.engine.pool.abandoned == 1
         gate.set()
 
     async with Application(database=":memory:") as application:
         await pipeline()
-        await until(lambda: application._pool.abandoned == 0)
+        await until(lambda: application.engine.pool.abandoned == 0)
 
 
 def test_a_sync_body_with_a_timeout_sees_its_context(colour: Colour) -> None:
