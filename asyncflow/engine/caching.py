@@ -77,6 +77,7 @@ class Caching:
         self._line = WaitingLine(store, chance)
         self._lock = Lock()
         self._flights: dict[str, Flight] = {}
+        self._waiting: dict[RunId, dict[Place, str]] = {}
 
     async def enter(
         self,
@@ -94,8 +95,9 @@ class Caching:
         `frame` is the body that calls, `run_id` the run that would compute; `blocked` are the loops that the caller
         blocks meanwhile (default: the frame's).
 
-        Raises `CacheRecursion` when an ancestor computes this key, `BlockingCall` when a loop does that the caller
-        blocks, and `CachingError` when the application closes meanwhile.
+        Raises `CacheRecursion` when an ancestor computes this key or one that this key's computation waits for,
+        `BlockingCall` when a loop does that the caller blocks, and `CachingError` when the application closes
+        meanwhile.
         """
         loops = blocked if blocked is not None else frame.blocked if frame is not None else ()
         self._refuse_endless(key, frame, loops)
@@ -106,9 +108,11 @@ class Caching:
                 found = await self._advance(key, place, refresh, run_id, task_name)
                 if found is not None:
                     return found
+                self._waits(place, key, frame)
                 self._refuse_endless(key, frame, loops)
                 await self._line.wait(place, 1.0 if loops else None)
         finally:
+            self._waits_no_more(place, frame)
             if not isinstance(found, Flight):
                 self._line.leave(place)
 
@@ -195,20 +199,47 @@ class Caching:
         if flight is not None and flight.loop.is_closed():
             flight.abandon()
 
-    def _refuse_endless(self, key: str, frame: Frame | None, blocked: tuple[AbstractEventLoop, ...]) -> None:
+    def _waits(self, place: Place, key: str, frame: Frame | None) -> None:
         with self._lock:
-            flight = self._flights.get(key)
-        if flight is None or flight.loop.is_closed():
-            return
-        while frame is not None:
-            if frame.run.id == flight.run_id:
-                raise CacheRecursion(
-                    f"This waits for cache key {key!r}, which its own ancestor, {frame.run.kind} run "
-                    f"{frame.run.name!r}, is computing; give the inner call another key."
+            while frame is not None:
+                self._waiting.setdefault(frame.run.id, {})[place] = key
+                frame = frame.parent
+
+    def _waits_no_more(self, place: Place, frame: Frame | None) -> None:
+        with self._lock:
+            while frame is not None and place in self._waiting.get(frame.run.id, ()):
+                del self._waiting[frame.run.id][place]
+                if not self._waiting[frame.run.id]:
+                    del self._waiting[frame.run.id]
+                frame = frame.parent
+
+    def _needed(self, key: str) -> list[Flight]:
+        """The flights that have to end first: the key's own, then those for which code inside of it waits."""
+        found: dict[str, Flight] = {}
+        keys = [key]
+        with self._lock:
+            while keys:
+                flight = self._flights.get(keys.pop())
+                if flight is not None and flight.key not in found and not flight.loop.is_closed():
+                    found[flight.key] = flight
+                    keys.extend(self._waiting.get(flight.run_id, {}).values())
+        return list(found.values())
+
+    def _refuse_endless(self, key: str, frame: Frame | None, blocked: tuple[AbstractEventLoop, ...]) -> None:
+        for flight in self._needed(key):
+            what = f"cache key {key!r}, "
+            if flight.key != key:
+                what += f"whose computation waits for cache key {flight.key!r}, "
+            ancestor = frame
+            while ancestor is not None:
+                if ancestor.run.id == flight.run_id:
+                    raise CacheRecursion(
+                        f"This waits for {what}which its own ancestor, {ancestor.run.kind} run {ancestor.run.name!r}, "
+                        "is computing; give the inner call another key."
+                    )
+                ancestor = ancestor.parent
+            if flight.loop in blocked:
+                raise BlockingCall(
+                    f"This waits for {what}which code on the event loop that this very call blocks is computing; "
+                    "`await` it instead."
                 )
-            frame = frame.parent
-        if flight.loop in blocked:
-            raise BlockingCall(
-                f"This waits for cache key {key!r}, which code on the event loop that this very call blocks is "
-                "computing; `await` it instead."
-            )

@@ -13,7 +13,7 @@ from asyncflow import Application, flow, gather, task, wait
 from asyncflow.cache_policies import INPUTS
 from asyncflow.concurrency.asyncio import concurrency
 from asyncflow.concurrency.sync import concurrency as sync_concurrency
-from asyncflow.exceptions import BlockingCall, DependencyCycle, LimitDeadlock, LimitTimeout
+from asyncflow.exceptions import BlockingCall, CacheRecursion, DependencyCycle, LimitDeadlock, LimitTimeout
 from asyncflow.ports import LimitRecord
 
 from ..colours import Body, Colour
@@ -361,6 +361,40 @@ async def test_a_cached_task_may_call_another_key() -> None:
 
     async with Application(database=":memory:"):
         assert await factorial(6) == 720
+
+
+def test_two_cached_tasks_wait_for_each_other(colour: Colour) -> None:
+    begun: list[str] = []
+
+    @colour.body
+    def meet(name: str) -> Body[None]:
+        begun.append(name)
+        while len(begun) < 2:
+            yield colour.sleep(0.001)
+
+    @task(name="left", cache_key_fn=lambda *_: "left")
+    @colour.body
+    def left(first: bool) -> Body[Any]:
+        yield meet("left")
+        return (yield right(False)) if first else "left"
+
+    @task(name="right", cache_key_fn=lambda *_: "right")
+    @colour.body
+    def right(first: bool) -> Body[Any]:
+        yield meet("right")
+        return (yield left(False)) if first else "right"
+
+    @flow
+    @colour.body
+    def pipeline() -> Body[Any]:
+        futures = [left.submit(True), right.submit(True)]
+        yield wait(futures)
+        return [future.result(raise_on_failure=False) for future in futures]
+
+    ends = colour.run(pipeline)
+    failed = [end for end in ends if isinstance(end, CacheRecursion)]
+    assert len(failed) in {1, 2}
+    assert "whose computation waits for cache key" in str(failed[0])
 
 
 # -- the process itself -----------------------------------------------------------------------------------------
