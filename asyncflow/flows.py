@@ -17,13 +17,18 @@ from .handles import Future
 from .specs import (
     FLOW_EVENTS,
     FlowSpec,
+    changed_options,
     checked_choice,
     checked_count,
     checked_hook,
     checked_hooks,
     checked_names,
     checked_options,
+    checked_run_name,
     checked_seconds,
+    checked_serializer,
+    checked_switch,
+    checked_text,
     dress,
     function_of,
     is_async,
@@ -33,6 +38,7 @@ from .specs import (
 from .states import State
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 S = TypeVar("S")
@@ -92,17 +98,17 @@ class Flow(FlowSpec, Generic[P, R_co]):
             is_async=is_async(plain),
             is_generator=refuse_generator(plain, "flow"),
             binder=Binder(plain),
-            description=description if description is not None else plain.__doc__,
-            version=version,
-            run_name=flow_run_name,
+            description=checked_text(description, "description") if description is not None else plain.__doc__,
+            version=checked_text(version, "version"),
+            run_name=checked_run_name(flow_run_name, "flow_run_name"),
             retry=RetryPolicy(retries, retry_delay_seconds),
             timeout_seconds=checked_seconds(timeout_seconds, "timeout_seconds"),
-            log_prints=log_prints,
-            persist_result=persist_result,
-            result_serializer=result_serializer,
+            log_prints=checked_switch(log_prints, "log_prints", optional=True),
+            persist_result=checked_switch(persist_result, "persist_result", optional=True),
+            result_serializer=checked_serializer(result_serializer),
             tags=checked_names(tags, "tags"),
             hooks=hooks,
-            validate_parameters=validate_parameters,
+            validate_parameters=checked_switch(validate_parameters, "validate_parameters"),
             task_runner=task_runner,
             leftover=checked_choice(leftover, "leftover", ("wait", "cancel")),
             unobserved=checked_choice(unobserved, "unobserved", ("fail", "log", "ignore")),
@@ -157,7 +163,7 @@ class Flow(FlowSpec, Generic[P, R_co]):
 
     def with_options(self, **options: Any) -> Flow[P, R_co]:
         """A copy of the flow with other options (see `@flow`); what is not named stays, and None clears."""
-        return self._rebuilt(checked_options(options, self._options, "flow"))
+        return self._rebuilt(changed_options(options, _DEFAULTS, "flow"))
 
     def _rebuilt(self, options: Mapping[str, Any]) -> Flow[P, R_co]:
         hooks = {f"on_{event}": list(self.hooks[event]) for event in FLOW_EVENTS}
@@ -197,7 +203,7 @@ class Flow(FlowSpec, Generic[P, R_co]):
     @overload
     def __get__(self, instance: None, owner: type[Any]) -> Flow[P, R_co]: ...
     @overload
-    def __get__(self: Flow[Concatenate[S, P], R_co], instance: S, owner: type[Any] | None = None) -> Flow[P, R_co]: ...
+    def __get__(self: Flow[Concatenate[S, Q], R_co], instance: S, owner: type[Any] | None = None) -> Flow[Q, R_co]: ...
     def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
         return self.bind_to(instance, owner)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, ClassVar, Literal
 
+from .core.fingerprint import source_digest
 from .core.names import shortened
 from .core.naming import module_name
 from .core.parameters import Binder
@@ -19,6 +20,7 @@ from .exceptions import ConfigurationError, InvalidHook, InvalidName, InvalidOpt
 
 FLOW_EVENTS = ("running", "completion", "failure", "cancellation", "crashed")
 TASK_EVENTS = ("running", "completion", "failure", "commit", "rollback")
+SERIALIZERS = ("json", "pickle", "compressed/json", "compressed/pickle")
 
 
 class RunSpec:
@@ -60,6 +62,11 @@ class RunSpec:
         return f"<{type(self).__name__} {self.name!r} of {self.key}>"
 
     kind: ClassVar[Literal["flow", "task"]]
+
+    @functools.cached_property
+    def source_digest(self) -> str | None:
+        """The digest of the function's code, stored with each run; it tells when code has changed."""
+        return source_digest(self.fn)
 
     def called_name(self, arguments: Mapping[str, Any]) -> str:
         """The name that the run-name function gives; it takes nothing, or `parameters`."""
@@ -176,9 +183,35 @@ def checked_seconds(value: Any, option: str) -> float | None:
 
 def checked_choice(value: Any, option: str, choices: tuple[str | None, ...]) -> Any:
     """The value, if it is one of the choices."""
-    if value not in choices:
+    if not isinstance(value, str | None) or value not in choices:
         raise InvalidOption(f"{option} is {value!r}; it takes one of {', '.join(map(repr, choices))}.")
     return value
+
+
+def checked_switch(value: Any, option: str, optional: bool = False) -> Any:
+    """True or False, or None for an option that is inherited."""
+    if isinstance(value, bool) or (value is None and optional):
+        return value
+    raise InvalidOption(f"{option} is {value!r}; it takes True or False{', or None' if optional else ''}.")
+
+
+def checked_text(value: Any, option: str) -> str | None:
+    """A text, or None."""
+    if value is None or isinstance(value, str):
+        return value
+    raise InvalidOption(f"{option} is {value!r}; it takes a text, or None.")
+
+
+def checked_run_name(value: Any, option: str) -> Any:
+    """A template or a function that gives the name of a run, or None."""
+    if value is None or callable(value) or (isinstance(value, str) and value.strip()):
+        return value
+    raise InvalidOption(f"{option} is {value!r}; it takes a template such as 'load-{{date}}', or a function.")
+
+
+def checked_serializer(value: Any) -> str | None:
+    """The name of a serializer, or None for each value's own."""
+    return checked_choice(value, "result_serializer", (None, *SERIALIZERS))  # type: ignore[no-any-return]
 
 
 def checked_names(value: Any, option: str) -> frozenset[str]:
@@ -219,6 +252,12 @@ def checked_count(value: Any, option: str, low: int = 1) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int) or value < low:
         raise InvalidOption(f"{option} is {value!r}; it takes a whole number from {low} up.")
     return value
+
+
+def changed_options(changes: Mapping[str, Any], defaults: Mapping[str, Any], decorator: str) -> dict[str, Any]:
+    """What `with_options` was given, checked; None stands for the default."""
+    known = checked_options(changes, defaults, decorator)
+    return {name: defaults[name] if value is None else value for name, value in known.items()}
 
 
 def checked_options(options: Mapping[str, Any], known: Mapping[str, Any], decorator: str) -> dict[str, Any]:

@@ -17,15 +17,21 @@ from .engine.calls import Call, make_call
 from .engine.fanout import Stream, checked_items, checked_limit, submit_all, zipped
 from .exceptions import InvalidOption
 from .futures import Future, FutureList
+from .handles import blocks_here
 from .specs import (
     TASK_EVENTS,
     TaskSpec,
+    changed_options,
     checked_choice,
     checked_hook,
     checked_hooks,
     checked_names,
     checked_options,
+    checked_run_name,
     checked_seconds,
+    checked_serializer,
+    checked_switch,
+    checked_text,
     dress,
     function_of,
     is_async,
@@ -35,6 +41,7 @@ from .specs import (
 from .states import State
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 S = TypeVar("S")
@@ -96,21 +103,21 @@ class Task(TaskSpec, Generic[P, R_co]):
             is_async=is_async(plain),
             is_generator=refuse_generator(plain, "task"),
             binder=binder,
-            description=description if description is not None else plain.__doc__,
-            version=version,
-            run_name=task_run_name,
+            description=checked_text(description, "description") if description is not None else plain.__doc__,
+            version=checked_text(version, "version"),
+            run_name=checked_run_name(task_run_name, "task_run_name"),
             retry=RetryPolicy(retries, retry_delay_seconds, retry_jitter_factor, retry_condition_fn),
             timeout_seconds=checked_seconds(timeout_seconds, "timeout_seconds"),
-            log_prints=log_prints,
-            persist_result=persist_result,
-            result_serializer=result_serializer,
+            log_prints=checked_switch(log_prints, "log_prints", optional=True),
+            persist_result=checked_switch(persist_result, "persist_result", optional=True),
+            result_serializer=checked_serializer(result_serializer),
             tags=checked_names(tags, "tags"),
             hooks=hooks,
             cache_policy=_policy(cache_policy, cache_key_fn, persist_result),
             cache_expiration=_expiration(cache_expiration),
-            refresh_cache=refresh_cache,
-            result_storage_key=result_storage_key,
-            preview=preview,
+            refresh_cache=checked_switch(refresh_cache, "refresh_cache"),
+            result_storage_key=checked_run_name(result_storage_key, "result_storage_key"),
+            preview=checked_switch(preview, "preview"),
             limits=tuple(sorted(checked_names(limits, "limits"))),
             identity_key=_identity_key(key),
             ignore_inputs=_ignored(ignore_inputs, binder),
@@ -179,15 +186,25 @@ class Task(TaskSpec, Generic[P, R_co]):
             sizes = await fetch.map(urls, unmapped(headers), limit=500)
 
         Iterables are zipped; texts, bytes, mappings and `unmapped(x)` go to every call as they are; a future is
-        waited for and then mapped over (in sync code only, or when it is done: await it first in async code).
+        waited for and then mapped over; if it has not ended in async code, the list only knows its calls once awaited.
         `limit` bounds how many run at a time. Raises `MappingLengthMismatch` or `MappingMissingIterable`.
         """
         checked_limit(limit)
         frame = current_frame()
-        arguments = zipped(self._labelled(args, kwargs))
+        labelled = self._labelled(args, kwargs)
         application = frame.application if frame is not None else current_application_now()
         make = functools.partial(self._mapped_call, len(args), frame, wait_for)
-        return submit_all(application.engine, frame, arguments, make, limit)
+
+        def submit() -> FutureList[Any]:
+            arguments = zipped({label: _settled(value) for label, value in labelled.items()})
+            return submit_all(application.engine, frame, arguments, make, limit)
+
+        pending = [value for value in labelled.values() if isinstance(value, Future) and not value.done()]
+        if pending and not blocks_here():
+            from .engine.coming import map_later  # noqa: PLC0415  # rarely needed
+
+            return map_later(application.engine, frame, self, pending, submit)
+        return submit()
 
     @overload
     def stream(
@@ -237,13 +254,12 @@ class Task(TaskSpec, Generic[P, R_co]):
         )
 
     def _labelled(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """The arguments of a map, settled, in their order and by the names under which an error speaks of them."""
+        """The arguments of a map, in their order and by the names under which an error speaks of them."""
         instance = (self.instance,) if self.bound else ()
         self.binder.bind((*instance, *args), kwargs)
         names = self.binder.positional_names(len(instance) + len(args))[len(instance) :]
         labels = [name if name not in kwargs else f"{name} (by position)" for name in names]
-        settled = {label: _settled(value) for label, value in zip(labels, args, strict=True)}
-        return settled | {name: _settled(value) for name, value in kwargs.items()}
+        return {**dict(zip(labels, args, strict=True)), **kwargs}
 
     def _mapped_call(
         self, positional: int, frame: Frame | None, wait_for: Iterable[Any] | None, arguments: dict[str, Any]
@@ -254,7 +270,7 @@ class Task(TaskSpec, Generic[P, R_co]):
 
     def with_options(self, **options: Any) -> Task[P, R_co]:
         """A copy of the task with other options (see `@task`); what is not named stays, and None clears."""
-        changes = checked_options(options, self._options, "task")
+        changes = changed_options(options, _DEFAULTS, "task")
         hooks = {f"on_{event}": list(self.hooks[event]) for event in TASK_EVENTS}
         copy: Task[P, R_co] = Task(self._declared, **{**self._options, **hooks, **changes})
         copy.__dict__.update(instance=self.instance, bound=self.bound)
@@ -279,7 +295,7 @@ class Task(TaskSpec, Generic[P, R_co]):
     @overload
     def __get__(self, instance: None, owner: type[Any]) -> Task[P, R_co]: ...
     @overload
-    def __get__(self: Task[Concatenate[S, P], R_co], instance: S, owner: type[Any] | None = None) -> Task[P, R_co]: ...
+    def __get__(self: Task[Concatenate[S, Q], R_co], instance: S, owner: type[Any] | None = None) -> Task[Q, R_co]: ...
     def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
         return self.bind_to(instance, owner)
 
@@ -409,7 +425,7 @@ _DEFAULTS: Mapping[str, Any] = Task.__init__.__kwdefaults__ or {}
 
 def exponential_backoff(backoff_factor: float) -> Callable[[int], Sequence[float]]:
     """Delays that double: factor, 2 x factor, 4 x factor ... seconds; for `retry_delay_seconds`."""
-    if isinstance(backoff_factor, bool) or not isinstance(backoff_factor, int | float) or backoff_factor < 0:
+    if isinstance(backoff_factor, bool) or not isinstance(backoff_factor, int | float) or not backoff_factor >= 0:
         raise InvalidOption(f"backoff_factor is {backoff_factor!r}; it takes a number from 0 up.")
     return lambda retries: [backoff_factor * 2**number for number in range(retries)]
 

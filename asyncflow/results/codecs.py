@@ -12,11 +12,11 @@ from typing import Any
 from ..core.canonical import Walk
 from ..core.naming import main_name, qualified_name, resolve_name
 from ..exceptions import InvalidOption, ResultError, UndecodableResult, UnstorableResult
+from ..specs import SERIALIZERS
 from .envelope import Keys
 from .tagged import BIG, MAX_CONTAINERS, MAX_DEPTH, Tagger, untag
 
 PLAIN, TAGGED, PICKLE, COMPRESSED = "json", "json+tags", "pickle", "compressed/"
-SERIALIZERS = frozenset({"json", "pickle", "compressed/json", "compressed/pickle"})
 
 
 def _encoder() -> Callable[[Any], str]:

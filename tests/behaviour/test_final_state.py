@@ -75,7 +75,7 @@ def test_a_raised_error_is_failed_with_the_original(decorate: Decorator, colour:
 
 @both_kinds
 def test_a_failure_is_final_only_when_no_retries_remain(decorate: Decorator, colour: Colour) -> None:
-    @decorate(name="flaky", retries=2)
+    @decorate(name="flaky", retries=2)  # type: ignore[untyped-decorator]
     @colour.body
     def body() -> str:
         attempts.append(1)
@@ -96,7 +96,7 @@ def test_a_failure_is_final_only_when_no_retries_remain(decorate: Decorator, col
 def test_stops_of_the_process_always_pass_through(
     decorate: Decorator, colour: Colour, stop: type[BaseException], return_state: bool
 ) -> None:
-    @decorate(name="stopped", retries=3)
+    @decorate(name="stopped", retries=3)  # type: ignore[untyped-decorator]
     @colour.body
     def body() -> None:
         attempts.append(1)
@@ -170,7 +170,7 @@ def test_a_hand_made_state_is_the_state(decorate: Decorator, colour: Colour, mad
 
 @both_kinds
 def test_a_hand_made_completed_state_keeps_its_name_and_gives_its_data(decorate: Decorator, colour: Colour) -> None:
-    @decorate(name="skipper")
+    @decorate(name="skipper")  # type: ignore[untyped-decorator]
     @colour.body
     def body() -> State[Any]:
         return Completed(data=[1], name="Skipped", message="nothing to do")
@@ -182,7 +182,7 @@ def test_a_hand_made_completed_state_keeps_its_name_and_gives_its_data(decorate:
 
 @both_kinds
 def test_a_returned_failed_state_is_retried(decorate: Decorator, colour: Colour) -> None:
-    @decorate(retries=1)
+    @decorate(retries=1)  # type: ignore[untyped-decorator]
     @colour.body
     def body() -> State[Any]:
         attempts.append(1)
@@ -367,7 +367,7 @@ def test_a_caught_task_failure_does_not_fail_the_flow(colour: Colour) -> None:
 
     @flow(name="outer")
     @colour.body
-    def outer() -> Body[str]:
+    def outer() -> Body[Any]:
         try:
             yield bad()
         except ValueError:
@@ -384,7 +384,7 @@ def test_return_state_hides_a_task_failure(colour: Colour) -> None:
 
     @flow
     @colour.body
-    def outer() -> Body[str]:
+    def outer() -> Body[Any]:
         state = yield bad(return_state=True)
         return str(state.name)
 

@@ -79,7 +79,7 @@ async def test_what_does_not_bind_inside_a_flow_makes_no_task_run() -> None:
     @flow
     async def outer() -> str:
         with pytest.raises(ParameterBindError):
-            add(1)  # type: ignore[call-arg]
+            add(1)  # type: ignore[call-overload]
         with pytest.raises(ParameterBindError):
             add.submit(1, 2, 3)
         return "went on"
@@ -412,4 +412,4 @@ async def test_concurrent_first_calls_validate_alike() -> None:
     async def body(x: int) -> int:
         return x
 
-    assert await asyncio.gather(*(body(str(number)) for number in range(5))) == [0, 1, 2, 3, 4]  # type: ignore[arg-type]
+    assert await asyncio.gather(*(body(str(number)) for number in range(5))) == [0, 1, 2, 3, 4]  # type: ignore[call-overload]

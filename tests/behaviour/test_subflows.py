@@ -65,17 +65,17 @@ def test_three_deep(colour: Colour) -> None:
 
     @flow
     @colour.body
-    def third(x: int) -> Body[int]:
+    def third(x: int) -> Body[Any]:
         return (yield leaf(x)) * 10
 
     @flow
     @colour.body
-    def second(x: int) -> Body[int]:
+    def second(x: int) -> Body[Any]:
         return (yield third(x)) + 1
 
     @flow
     @colour.body
-    def first(x: int) -> Body[int]:
+    def first(x: int) -> Body[Any]:
         return (yield second(x)) + 1
 
     assert colour.run(first, 1) == 22
@@ -91,13 +91,13 @@ def test_subflows_inherit_tags(colour: Colour) -> None:
 
     @flow(tags=["inner"])
     @colour.body
-    def inner() -> Body[list[str]]:
+    def inner() -> Body[Any]:
         yield leaf()
         return sorted(current_run().tags)
 
     @flow(tags=["outer"])
     @colour.body
-    def outer() -> Body[list[str]]:
+    def outer() -> Body[Any]:
         with tags("context"):
             return (yield inner())
 
@@ -132,12 +132,12 @@ def test_subflows_and_tasks_inherit_persistence(colour: Colour, own: bool | None
 
     @flow(persist_result=own)
     @colour.body
-    def inner() -> Body[list[int]]:
+    def inner() -> Body[Any]:
         return (yield leaf())
 
     @flow(persist_result=False)
     @colour.body
-    def outer() -> Body[list[int]]:
+    def outer() -> Body[Any]:
         return (yield inner())
 
     assert colour.run(outer) == [1]
@@ -154,11 +154,11 @@ def test_subflows_by_submit_run_at_the_same_time(colour: Colour) -> None:
 
     @flow
     @colour.body
-    def outer() -> Body[list[int]]:
+    def outer() -> Body[Any]:
         futures = [inner.submit(x) for x in range(3)]
         results = []
         for future in futures:
-            results.append((yield colour.result(future)))
+            results.append((yield colour.result(future)))  # noqa: PERF401  (a comprehension holds no yield)
         return results
 
     assert colour.run(outer) == [0, 1, 2]
@@ -190,7 +190,7 @@ async def test_subflows_by_gather_run_at_the_same_time() -> None:
 def test_the_same_flow_in_itself(colour: Colour) -> None:
     @flow(name="countdown")
     @colour.body
-    def countdown(n: int) -> Body[int]:
+    def countdown(n: int) -> Body[Any]:
         if n == 0:
             return 0
         return 1 + (yield countdown(n - 1))
@@ -344,7 +344,7 @@ def test_a_subflow_retries_by_itself(colour: Colour) -> None:
 
     @flow
     @colour.body
-    def outer() -> Body[int]:
+    def outer() -> Body[Any]:
         return (yield inner())
 
     assert colour.run(outer) == 3
@@ -360,7 +360,7 @@ def test_a_subflows_timeout_is_its_own(colour: Colour) -> None:
 
     @flow
     @colour.body
-    def outer() -> Body[str]:
+    def outer() -> Body[Any]:
         try:
             yield inner()
         except TimeoutError:
@@ -392,7 +392,7 @@ def test_a_subflow_that_does_not_bind_or_validate(colour: Colour) -> None:
 
     @flow
     @colour.body
-    def outer() -> Body[str]:
+    def outer() -> Body[Any]:
         with pytest.raises(ParameterBindError):
             inner()
         with pytest.raises(ParameterTypeError):
@@ -408,7 +408,7 @@ def test_a_subflow_takes_futures_and_waits(colour: Colour) -> None:
 
     @task
     @colour.body
-    def step(x: int) -> Body[int]:
+    def step(x: int) -> Body[Any]:
         yield colour.sleep(0.005)
         order.append("task")
         return x
@@ -461,7 +461,7 @@ def test_a_submitted_subflow_can_be_cancelled(colour: Colour) -> None:
 
     @flow
     @colour.body
-    def outer() -> Body[str]:
+    def outer() -> Body[Any]:
         future = inner.submit()
         yield colour.sleep(0.01)
         future.cancel("enough")
@@ -488,7 +488,7 @@ def test_an_outer_retry_makes_new_subflow_runs_for_failed_ones(colour: Colour) -
 
     @flow(retries=1)
     @colour.body
-    def outer() -> Body[int]:
+    def outer() -> Body[Any]:
         return (yield inner())
 
     assert colour.run(outer) == 2
@@ -503,12 +503,12 @@ def test_a_flow_called_in_a_task_is_its_child(colour: Colour) -> None:
 
     @task
     @colour.body
-    def step() -> Body[int]:
+    def step() -> Body[Any]:
         return (yield inner())
 
     @flow
     @colour.body
-    def outer() -> Body[int]:
+    def outer() -> Body[Any]:
         return (yield step())
 
     assert colour.run(outer) == 1

@@ -12,6 +12,7 @@ import pytest
 
 from asyncflow import Future, FutureList, allow_failure, flow, gather, task, unmapped
 from asyncflow.exceptions import (
+    BlockingCall,
     InvalidOption,
     MappingError,
     MappingLengthMismatch,
@@ -21,7 +22,7 @@ from asyncflow.exceptions import (
 )
 
 from ..colours import Body, Colour
-from .remembered import run_of, runs
+from .remembered import run_of, runs, stored_runs
 
 
 class Gauge:
@@ -46,7 +47,7 @@ def measured(colour: Colour, gauge: Gauge) -> Any:
 
     @task(name="measured")
     @colour.body
-    def step(x: int) -> Body[int]:
+    def step(x: int) -> Body[Any]:
         with gauge:
             yield colour.sleep(0.004 if x % 2 else 0.001)
         return x * 10
@@ -82,14 +83,14 @@ def test_submit_gives_a_future_at_once(colour: Colour) -> None:
 
     @task
     @colour.body
-    def step(x: int, *, y: int) -> Body[int]:
+    def step(x: int, *, y: int) -> Body[Any]:
         while not go.is_set():
             yield colour.sleep(0.001)
         return x + y
 
     @flow
     @colour.body
-    def outer() -> Body[int]:
+    def outer() -> Body[Any]:
         future = step.submit(1, y=2)
         assert isinstance(future, Future)
         assert not future.done()
@@ -104,7 +105,7 @@ def test_submitted_tasks_run_at_the_same_time(colour: Colour) -> None:
 
     @task
     @colour.body
-    def meet(x: int) -> Body[int]:
+    def meet(x: int) -> Body[Any]:
         met.add(x)
         while len(met) < 4:
             yield colour.sleep(0.001)
@@ -145,10 +146,51 @@ def test_max_in_flight_counts_only_what_is_in_flight(colour: Colour) -> None:
     def outer() -> Body[Any]:
         values = []
         for x in range(6):
-            values.append((yield colour.result(ten.submit(x))))
+            values.append((yield colour.result(ten.submit(x))))  # noqa: PERF401  (a comprehension holds no yield)
         return values
 
     assert colour.run(outer) == [0, 10, 20, 30, 40, 50]
+
+
+@pytest.mark.parametrize("how", ["map", "stream"])
+def test_max_in_flight_leaves_room_for_bounded_fan_out(colour: Colour, how: str) -> None:
+    step = measured(colour, Gauge())
+
+    @flow(max_in_flight=2)
+    async def asynchronous() -> list[int]:
+        if how == "map":
+            return list(await step.map(range(7), limit=2))
+        return [value async for value in step.stream(range(7), limit=2, ordered=True)]
+
+    @flow(max_in_flight=2)
+    def synchronous() -> list[int]:
+        if how == "map":
+            return list(step.map(range(7), limit=2).result())
+        return list(step.stream(range(7), limit=2, ordered=True))
+
+    assert colour.run(asynchronous if colour.is_async else synchronous) == [x * 10 for x in range(7)]
+
+
+@pytest.mark.parametrize("how", ["map", "stream"])
+def test_max_in_flight_refuses_unbounded_fan_out(colour: Colour, how: str) -> None:
+    step = measured(colour, Gauge())
+
+    @flow(max_in_flight=2, leftover="cancel")
+    async def asynchronous() -> None:
+        if how == "map":
+            step.map(range(7))
+        else:
+            [value async for value in step.stream(range(7), limit=5)]
+
+    @flow(max_in_flight=2, leftover="cancel")
+    def synchronous() -> None:
+        if how == "map":
+            step.map(range(7))
+        else:
+            list(step.stream(range(7), limit=5))
+
+    with pytest.raises(TooManyPending, match="max_in_flight"):
+        colour.run(asynchronous if colour.is_async else synchronous)
 
 
 # -- map --------------------------------------------------------------------------------------------------------------
@@ -267,7 +309,7 @@ def test_map_with_star_arguments(colour: Colour) -> None:
 def test_a_future_as_an_argument_is_awaited_and_then_mapped_over(colour: Colour, limit: int | None) -> None:
     @task
     @colour.body
-    def several() -> Body[list[int]]:
+    def several() -> Body[Any]:
         yield colour.sleep(0.005)
         return [1, 2, 3]
 
@@ -281,6 +323,97 @@ def test_a_future_as_an_argument_is_awaited_and_then_mapped_over(colour: Colour,
     assert colour.run(outer) == [10, 20, 30]
 
 
+async def test_a_map_over_a_future_that_runs_knows_its_calls_once_awaited() -> None:
+    @task
+    async def several() -> list[int]:
+        await asyncio.sleep(0.005)
+        return [1, 2]
+
+    @task
+    async def ten(x: int, y: int = 0) -> int:
+        return x * 10 + y
+
+    @flow
+    async def outer() -> Any:
+        futures = ten.map(several.submit(), 5)
+        for ask in (len, list, lambda one: one[0], lambda one: gather(*one)):
+            with pytest.raises(BlockingCall, match="await"):
+                ask(futures)
+        assert "several" in repr(futures) or "ten.map" in repr(futures)
+        values = await futures
+        return values, len(futures), [future.name for future in futures]
+
+    assert await outer() == ([15, 25], 2, ["ten", "ten-1"])
+    assert len(await stored_runs()) == 4
+
+
+async def test_a_map_over_a_future_that_nobody_awaits_runs_before_the_flow_ends() -> None:
+    done: list[int] = []
+
+    @task
+    async def several() -> list[int]:
+        await asyncio.sleep(0.005)
+        return [1, 2]
+
+    @task
+    async def note(x: int) -> None:
+        done.append(x)
+
+    @flow
+    async def outer() -> None:
+        note.map(several.submit(), limit=1)
+
+    await outer()
+    assert done == [1, 2]
+
+
+@pytest.mark.parametrize("awaited", [True, False])
+async def test_a_map_over_a_future_that_fails_or_cannot_be_mapped_over_is_a_failure(awaited: bool) -> None:
+    @task
+    async def bad() -> list[int]:
+        await asyncio.sleep(0.001)
+        raise ValueError("no list")
+
+    @task
+    async def number() -> int:
+        await asyncio.sleep(0.001)
+        return 3
+
+    @task
+    async def step(x: int) -> None: ...
+
+    @flow
+    async def outer(source: Any) -> None:
+        futures = step.map(source.submit())
+        if awaited:
+            await futures
+
+    with pytest.raises(ValueError, match="no list"):
+        await outer(bad)
+    with pytest.raises(MappingMissingIterable):
+        await outer(number)
+
+
+async def test_a_map_over_a_future_is_cancelled_with_its_owner() -> None:
+    @task
+    async def several() -> list[int]:
+        await asyncio.sleep(30)
+        return [1]
+
+    @task
+    async def step(x: int) -> None: ...
+
+    @flow
+    async def outer() -> None:
+        step.map(several.submit())
+        await asyncio.sleep(0.001)
+        raise KeyError("own")
+
+    with pytest.raises(KeyError):
+        await outer()
+    assert [run.spec_name for run in await stored_runs()] == ["outer", "several"]
+
+
 def test_a_list_of_futures_is_mapped_over(colour: Colour) -> None:
     ten = tenfold(colour)
 
@@ -288,7 +421,7 @@ def test_a_list_of_futures_is_mapped_over(colour: Colour) -> None:
     @colour.body
     def outer() -> Body[Any]:
         first = ten.map([1, 2])
-        return (yield colour.result(ten.map(first, [futures for futures in first])))
+        return (yield colour.result(ten.map(first, list(first))))
 
     assert colour.run(outer) == [110, 220]
 
@@ -436,7 +569,7 @@ def test_one_waiting_call_of_a_limited_map_can_be_cancelled(colour: Colour) -> N
         futures[2].cancel("not that one")
         values = []
         for index in (0, 1, 3):
-            values.append((yield colour.result(futures[index])))
+            values.append((yield colour.result(futures[index])))  # noqa: PERF401  (a comprehension holds no yield)
         while not futures[2].done():
             yield colour.sleep(0.001)
         return values, str(futures[2].state)
@@ -535,7 +668,7 @@ def test_an_unordered_stream_gives_results_as_they_come(colour: Colour) -> None:
 
     @task
     @colour.body
-    def step(x: int) -> Body[int]:
+    def step(x: int) -> Body[Any]:
         while x == 0 and not go.is_set():
             yield colour.sleep(0.001)
         if x == 1:
@@ -609,7 +742,7 @@ def test_leaving_a_stream_early_cancels_what_is_in_flight(colour: Colour) -> Non
 
     assert streamed(colour, lambda: step.stream(range(9), limit=3), stop=1) == [0]
     found = runs(kind="task")
-    assert [run.state_name for run in found][0] == "Completed"
+    assert next(run.state_name for run in found) == "Completed"
     assert {(run.state_name, run.state_message) for run in found[1:]} == {("Cancelled", "its stream was left")}
     assert len(found) <= 4
 
