@@ -455,7 +455,9 @@ def test_wait_ends_in_time_without_raising(colour: Colour) -> None:
     @colour.body
     def pipeline() -> Body[Any]:
         held, failed = hold.submit(), double.submit(-1)
-        done, not_done = yield wait([held, failed], timeout=0.3, return_when="ALL_COMPLETED")
+        while not failed.done():
+            yield colour.sleep(0.001)
+        done, not_done = yield wait([held, failed], timeout=0.01, return_when="ALL_COMPLETED")
         assert done == {failed}
         assert not_done == {held}
         gate.set()

@@ -83,7 +83,7 @@ def test_a_timeout_error_of_the_bodys_own_is_a_plain_failure(colour: Colour, kin
 def test_each_attempt_has_its_own_time(colour: Colour, home: Path) -> None:
     gate = threading.Event()
 
-    @task(name="slow", timeout_seconds=SHORT, retries=2)
+    @task(name="slow", timeout_seconds=0.15, retries=2)
     @colour.body
     def slow() -> Body[int]:
         attempt = current_run().attempt
@@ -197,12 +197,15 @@ async def test_a_users_own_timeout_inside_is_left_alone() -> None:
 
 
 async def test_cancelling_the_caller_is_no_timeout(home: Path) -> None:
+    began = asyncio.Event()
+
     @task(timeout_seconds=60)
     async def body() -> None:
+        began.set()
         await asyncio.Event().wait()
 
     calling = asyncio.create_task(body())
-    await asyncio.sleep(0.05)
+    await began.wait()
     calling.cancel()
     with pytest.raises(asyncio.CancelledError):
         await calling
@@ -246,7 +249,7 @@ def test_leftovers_count_against_the_flows_time(colour: Colour, home: Path) -> N
 async def test_a_thread_is_left_behind_in_time_and_keeps_its_place() -> None:
     gate, ended = threading.Event(), threading.Event()
 
-    @task(timeout_seconds=SHORT, limits=["machine"])
+    @task(timeout_seconds=0.2, limits=["machine"])
     def slow() -> None:
         gate.wait(30)
         ended.set()
@@ -279,7 +282,7 @@ async def test_a_thread_is_left_behind_in_time_and_keeps_its_place() -> None:
 async def test_an_abandoned_threads_place_is_not_given_to_another() -> None:
     gate = threading.Event()
 
-    @task(timeout_seconds=SHORT)
+    @task(timeout_seconds=0.2)
     def slow() -> None:
         gate.wait(30)
 
