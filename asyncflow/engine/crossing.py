@@ -67,7 +67,17 @@ class HouseLoops:
 
 def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
-    loop.run_forever()
+    while not _ran(loop):
+        pass
+
+
+def _ran(loop: asyncio.AbstractEventLoop) -> bool:
+    """Run the loop until it is stopped; False if a body's SystemExit broke out of it, which ends nobody else's run."""
+    try:
+        loop.run_forever()
+    except (KeyboardInterrupt, SystemExit):
+        return False
+    return True
 
 
 house_loops = HouseLoops()
@@ -133,7 +143,12 @@ class LentThread:
 
     def _start(self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], context: Any) -> None:
         self._task = loop.create_task(coroutine, context=context)
-        self._task.add_done_callback(lambda _: self._errands.put(None))
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled():
+            task.exception()  # seen: an interrupted caller never asks for it
+        self._errands.put(None)
 
     def _cancel(self, reason: str) -> None:
         if self._task is not None:

@@ -441,6 +441,32 @@ def test_cancelling_a_sync_task_in_a_thread_abandons_it_on_time(colour: Colour) 
     assert ended.wait(30)
 
 
+@pytest.mark.parametrize("submitted_is_async", [False, True], ids=["sync-task", "async-task"])
+def test_a_submitted_body_that_exits_ends_its_own_run_and_no_loop_of_ours(submitted_is_async: bool) -> None:
+    @task(name="exits")
+    async def coroutine() -> None:
+        raise SystemExit(3)
+
+    @task(name="exits")
+    def plain() -> None:
+        raise SystemExit(3)
+
+    @task
+    async def after() -> str:
+        await asyncio.sleep(0)
+        return "after"
+
+    @flow
+    def outer() -> Any:
+        future = (coroutine if submitted_is_async else plain).submit()
+        with pytest.raises(CancelledRun, match="interrupted by SystemExit"):
+            future.result(10)
+        return after.submit().result(10)
+
+    assert outer() == "after"
+    assert run_of("exits").state_name == "Cancelled"
+
+
 # -- failures that nobody looked at -----------------------------------------------------------------------------------
 
 
