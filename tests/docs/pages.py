@@ -1,9 +1,11 @@
 """How the code blocks of a page are run.
 
 A page is one script: its `python` blocks share a namespace, top to bottom, and `await` may stand at the top level, as
-in a notebook. A block that opens with `>>>` is a doctest. In a `console` block each line `$ asyncflow ...` is run; its
-exit code must be 0, and lines shown below it must be what it prints (`...` stands for anything). Other blocks are
-for reading. `<!-- skip: next -->` above a block leaves it out, and says why in the text around it.
+in a notebook. A block that opens with `>>>` is a doctest. A block whose first line is a comment such as
+`# pipeline.py` is not run but saved as that file. In a `console` block each line `$ asyncflow ...` or
+`$ python pipeline.py` is run; its exit code must be 0, and lines shown below it must be what it prints: `...` stands
+for anything, and what differs from run to run (times, ids, names of flow runs) may be as it was once. Other blocks
+are for reading. `<!-- skip: next -->` above a block leaves it out, and says why in the text around it.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import ast
 import asyncio
 import doctest
 import inspect
+import re
 import shlex
 import subprocess
 import sys
@@ -23,9 +26,20 @@ from typing import Any
 from sybil import Document, Example
 from sybil.parsers.markdown import CodeBlockParser, SkipParser
 
+from asyncflow.core.names import ADJECTIVES, ANIMALS
+
 ROOT = Path(__file__).parents[2]
 SHOWN = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 TOP_LEVEL_AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+FILE_NAME = re.compile(r"# (\w+\.py)\n")
+PASSING = (
+    (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}\b"), "DATE"),
+    (re.compile(r"\b\d\d:\d\d:\d\d\.\d{3}\b"), "TIME"),
+    (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}\b"), "ID"),
+    (re.compile(rf"\b(?:{'|'.join(ADJECTIVES)})-(?:{'|'.join(ANIMALS)})\b"), "NAME"),
+    (re.compile(r"(?<!in )\b\d+(?:\.\d+)?(?:ms|s|m)\b"), "SPAN"),
+)
+"""What differs from run to run, and what stands for it in a comparison."""
 
 
 def all_pages() -> list[Path]:
@@ -56,6 +70,9 @@ def run_python(example: Example) -> None:
     if example.parsed.lstrip().startswith(">>>"):
         _run_doctest(example)
         return
+    if (named := FILE_NAME.match(example.parsed)) is not None:
+        Path(named[1]).write_text(example.parsed)
+        return
     source = "\n" * (example.line + example.parsed.line_offset) + example.parsed
     code = compile(source, example.path, "exec", flags=TOP_LEVEL_AWAIT, dont_inherit=True)
     if code.co_flags & inspect.CO_COROUTINE:
@@ -77,15 +94,31 @@ def _run_doctest(example: Example) -> None:
 
 
 def run_console(example: Example) -> None:
-    """Run the asyncflow commands of one block and compare what they print with what is shown."""
+    """Run the commands of one block that are ours and compare what they print with what is shown."""
     for command, shown in _commands(example.parsed):
-        words = shlex.split(command)
-        if words[0] != "asyncflow":
+        words = _program(shlex.split(command))
+        if words is None:
             continue
-        done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"$ {command}\n{done.stdout}{done.stderr}"
-        printed = done.stdout + done.stderr
-        assert not shown or doctest.OutputChecker().check_output(shown, printed, SHOWN), f"$ {command}\n{printed}"
+        done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        assert done.returncode == 0, f"$ {command}\n{done.stdout}"
+        same = not shown or doctest.OutputChecker().check_output(_lasting(shown), _lasting(done.stdout), SHOWN)
+        assert same, f"$ {command}\n{done.stdout}"
+
+
+def _program(words: list[str]) -> list[str] | None:
+    """The process that a command stands for; None for one that is only for reading."""
+    if words[0] == "asyncflow":
+        return [sys.executable, "-m", *words]
+    if words[0] == "python" and len(words) > 1 and Path(words[1]).is_file():
+        return [sys.executable, "-u", *words[1:]]
+    return None
+
+
+def _lasting(text: str) -> str:
+    """The text without what differs from run to run."""
+    for pattern, word in PASSING:
+        text = pattern.sub(word, text)
+    return text
 
 
 def _commands(block: str) -> Iterator[tuple[str, str]]:
