@@ -32,7 +32,8 @@ class Voice:
         console = self._application.console
         if console is not None:
             level = LEVELS.get(state.type.value, logging.ERROR)
-            console.line(level, _prefix(run), f"Finished in state {state!r}", state.timestamp)
+            at = state.timestamp or self._application.clock.now()
+            console.line(level, _prefix(run), f"Finished in state {state!r}", at)
 
     def retrying(self, run: Run, seconds: float | None) -> None:
         """An attempt failed and another one follows."""

@@ -98,8 +98,8 @@ def limited(home: Path, **slots: int) -> None:
     asyncio.run(write())
 
 
-def program(home: Path, source: str, *arguments: str, seconds: float = 30) -> str:
-    """Run a script in a Python of its own and give what it printed; it fails the test when it hangs or fails."""
+def program(home: Path, source: str, *arguments: str, seconds: float = 30, complains: str = "") -> str:
+    """Run a script in a Python of its own and give what it printed; hanging, failing and complaining fail the test."""
     ended = subprocess.run(
         [sys.executable, "-c", source, *arguments],
         env={**os.environ, "ASYNCFLOW_HOME": str(home), "ASYNCFLOW_LOG_CONSOLE": "off"},
@@ -108,7 +108,7 @@ def program(home: Path, source: str, *arguments: str, seconds: float = 30) -> st
         timeout=seconds,
         check=False,
     )
-    assert ended.returncode == 0, ended.stderr
+    assert (ended.returncode, ended.stderr) == (0, complains), ended.stderr
     return ended.stdout
 
 

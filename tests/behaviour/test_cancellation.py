@@ -18,7 +18,7 @@ from asyncflow.states import TERMINAL
 
 from ..colours import Body, Colour
 from ..engine.waits import CancelledAt
-from .outside import Stored, holding, limited, until
+from .outside import Stored, holding, limited, program, until
 
 
 async def cancelled(calling: asyncio.Task[Any], reason: str | None = None) -> None:
@@ -199,8 +199,9 @@ async def test_wait_for_cancels_in_time(home: Path) -> None:
     async def top() -> None:
         await asyncio.Event().wait()
 
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(top(), 0.05)
+    async with Application():
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(top(), 0.2)
     assert endings(home)["top"][0] == "Cancelled"
 
 
@@ -224,6 +225,55 @@ async def test_a_task_group_cancels_the_others(home: Path) -> None:
         await top()
     states = {name: state for name, (state, _) in endings(home).items()}
     assert states == {"top": "Failed", "fails": "Failed", "waits": "Cancelled"}
+
+
+INTERRUPTED = """
+import os, signal, threading
+from asyncflow import flow, task
+
+gate = threading.Event()
+
+@task
+def in_a_thread():
+    gate.wait(20)
+
+@task
+async def on_a_loop():
+    import asyncio
+    await asyncio.sleep(20)
+
+@flow
+def script():
+    in_a_thread.submit()
+    future = on_a_loop.submit()
+    while not future.state.is_running():
+        pass
+    os.kill(os.getpid(), signal.SIGINT)
+    future.result()
+
+try:
+    script()
+except KeyboardInterrupt:
+    gate.set()
+    print("interrupted")
+
+@flow
+def another():
+    return "goes on"
+
+print(another())
+"""
+
+
+def test_a_script_that_is_interrupted_ends_everything_and_can_go_on(home: Path) -> None:
+    assert program(home, INTERRUPTED).splitlines() == ["interrupted", "goes on"]
+    sql = "select spec_name, state_name, state_message from run order by spec_name"
+    assert Stored(home).rows(sql) == [
+        ("another", "Completed", None),
+        ("in_a_thread", "Cancelled", "its owner was interrupted"),
+        ("on_a_loop", "Cancelled", "its owner was interrupted"),
+        ("script", "Cancelled", "interrupted by KeyboardInterrupt"),
+    ]
 
 
 # -- a future is cancelled ----------------------------------------------------------------------------------------
