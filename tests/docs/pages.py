@@ -4,7 +4,8 @@ A page is one script: its `python` blocks share a namespace, top to bottom, and 
 in a notebook. A block that opens with `>>>` is a doctest. A block whose first line is a comment such as
 `# pipeline.py` is not run but saved as that file. In a `console` block each line `$ asyncflow ...` or
 `$ python pipeline.py` is run; its exit code must be 0, and lines shown below it must be what it prints: `...` stands
-for anything, and what differs from run to run (times, ids, names of flow runs) may be as it was once. Other blocks
+for anything, and what differs from run to run (times, ids, names of flow runs, whether a move to Running was written
+before the next one came) may be as it was once. Other blocks
 are for reading. `<!-- skip: next -->` above a block leaves it out, and says why in the text around it.
 """
 
@@ -14,6 +15,7 @@ import ast
 import asyncio
 import doctest
 import inspect
+import os
 import re
 import shlex
 import subprocess
@@ -33,6 +35,7 @@ SHOWN = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 TOP_LEVEL_AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 FILE_NAME = re.compile(r"# (\w+\.py)\n")
 PASSING = (
+    (re.compile(r"^.* Entered state Running\(\)\n?", re.MULTILINE), ""),
     (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}\b"), "DATE"),
     (re.compile(r"\b\d\d:\d\d:\d\d\.\d{3}\b"), "TIME"),
     (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}\b"), "ID"),
@@ -99,7 +102,10 @@ def run_console(example: Example) -> None:
         words = _program(shlex.split(command))
         if words is None:
             continue
-        done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        plain = {**os.environ, "NO_COLOR": "1"}
+        done = subprocess.run(
+            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, env=plain
+        )
         assert done.returncode == 0, f"$ {command}\n{done.stdout}"
         same = not shown or doctest.OutputChecker().check_output(_lasting(shown), _lasting(done.stdout), SHOWN)
         assert same, f"$ {command}\n{done.stdout}"
