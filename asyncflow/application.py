@@ -19,7 +19,7 @@ from .core.clock import SystemClock
 from .core.ids import IdMaker
 from .engine.calls import Call
 from .engine.crossing import LentThread, Pool, block_on, blocking_loops, house_loops
-from .exceptions import ApplicationChoice
+from .exceptions import ApplicationChoice, InvalidOption
 from .handles import Future
 from .settings import Settings
 from .specs import FlowSpec
@@ -105,7 +105,7 @@ class Application:
             store = await assembly.open_store(self.settings, self.id, self.clock)
             keys = await pool.run(lambda: assembly.read_keys(self.settings), None, _nothing)
         except BaseException:
-            pool.close()
+            pool.close(0)  # its threads go by themselves; waiting for them would block the loop
             if store is not None:
                 await store.close()
             raise
@@ -243,6 +243,8 @@ async def _start_once(application: Application) -> None:
 
 def run_call(call: Call[Any], return_state: bool) -> Any:
     """Run a call: the coroutine of an async function, the value of a sync one."""
+    if return_state is not True and return_state is not False:
+        raise InvalidOption(f"return_state is {return_state!r}; it takes True or False.")
     if call.spec.is_async:
         return _started(call, return_state)
     call.lent = LentThread()

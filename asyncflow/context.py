@@ -6,12 +6,11 @@ from asyncio import AbstractEventLoop
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .core.counts import Counts
 from .core.runs import Run
-from .exceptions import InvalidName, MissingContext
+from .exceptions import InvalidName, MissingContext, UnkeyableInput
 from .specs import RunSpec, checked_names
 
 if TYPE_CHECKING:
@@ -43,6 +42,7 @@ class Frame:
         "open",
         "parent",
         "persist",
+        "replay",
         "run",
         "scope",
         "spec",
@@ -76,6 +76,7 @@ class Frame:
         self.tags: frozenset[str] = run.tags
         self.names: dict[str, int] = {}
         self.lineage: Any = None
+        self.replay: Any = None
         self.log_prints: bool = _inherited(
             spec.log_prints, getattr(parent, "log_prints", None), application.settings.log_prints
         )
@@ -158,23 +159,73 @@ def tags(*names: str) -> Iterator[frozenset[str]]:
         _tags.reset(token)
 
 
-@dataclass(frozen=True, slots=True)
 class CurrentRun:
-    """The run whose body this is, as its own code sees it.
+    """The run whose body this is, as its own code sees it."""
 
-    `attempt` counts from 1; `idempotency_key` is the same on every attempt and after a resume, so it can be given to
-    an outside service to make a call there happen once.
-    """
+    __slots__ = ("_frame",)
 
-    id: str
-    name: str
-    kind: str
-    attempt: int
-    flow_run_id: str | None
-    root_run_id: str
-    tags: frozenset[str]
-    parameters: Mapping[str, Any]
-    idempotency_key: str
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+
+    def __repr__(self) -> str:
+        return f"<CurrentRun {self.kind} {self.name!r} {self.id}, attempt {self.attempt}>"
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self._frame.run.id
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self._frame.run.name
+
+    @property
+    def kind(self) -> str:
+        """ "flow" or "task"."""
+        return self._frame.run.kind
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt this is, from 1."""
+        return self._frame.run.attempt
+
+    @property
+    def flow_run_id(self) -> str | None:
+        """The id of the flow run that this is, or is part of; None outside any flow."""
+        run = self._frame.run
+        return run.id if run.kind == "flow" else run.flow_run_id
+
+    @property
+    def root_run_id(self) -> str:
+        """The id of the outermost run."""
+        return self._frame.run.owner.root_id
+
+    @property
+    def tags(self) -> frozenset[str]:
+        """The run's tags."""
+        return self._frame.run.tags
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """The arguments of the call, by name."""
+        return dict(self._frame.arguments)
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same text on every attempt and after a resume: give it to an outside service to act once.
+
+        Raises `UnkeyableInput` for a call that has no identity, since a resume could not find it again.
+        """
+        run = self._frame.run
+        if run.flow_run_id is None:
+            return run.id
+        if run.key is None:
+            raise UnkeyableInput(
+                f"Task run {run.name!r} has no identity, so no key of it would outlive a resume; "
+                "give the task key= or ignore_inputs=, or pass it plain data."
+            )
+        return f"{run.flow_run_id}:{run.key}"
 
 
 def current_run() -> CurrentRun:
@@ -189,23 +240,4 @@ def current_run() -> CurrentRun:
     frame = _frame.get()
     if frame is None:
         raise MissingContext("current_run() works inside a flow or task run only.")
-    run = frame.run
-    return CurrentRun(
-        id=run.id,
-        name=run.name,
-        kind=run.kind,
-        attempt=run.attempt,
-        flow_run_id=run.flow_run_id if run.kind == "task" else run.id,
-        root_run_id=run.owner.root_id,
-        tags=run.tags,
-        parameters=dict(frame.arguments),
-        idempotency_key=idempotency_key(frame),
-    )
-
-
-def idempotency_key(frame: Frame) -> str:
-    """The same text on every attempt of one run: its flow run's id and its own identity."""
-    run = frame.run
-    if run.key is None or run.flow_run_id is None:
-        return run.id
-    return f"{run.flow_run_id}:{run.key}"
+    return CurrentRun(frame)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import queue
-import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from contextvars import copy_context
+from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from .context import Frame, current_frame, push_scope, scope_of
@@ -40,8 +40,8 @@ class FutureList(list[Future[R]], Generic[R]):
 
     async def _results(self) -> list[R]:
         async for future in as_completed(self):
-            await future
-        return [await future for future in self]
+            future.answer()
+        return [future.answer() for future in self]
 
     def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> list[R]:
         """All values in the order of the inputs; raises at the first failure, whichever comes first.
@@ -73,13 +73,27 @@ FIRST_EXCEPTION = "FIRST_EXCEPTION"
 ALL_COMPLETED = "ALL_COMPLETED"
 
 
-def _enough(futures: list[Future[Any]], return_when: str) -> bool:
-    states = [future.outcome() for future in futures]
-    if return_when == FIRST_COMPLETED:
-        return any(states) or not states
-    if return_when == FIRST_EXCEPTION and any(s is not None and not s.is_completed() for s in states):
-        return True
-    return all(states)
+class _Wanted:
+    """How much of a wait is still open, counted as futures arrive."""
+
+    def __init__(self, futures: list[Future[Any]], return_when: str) -> None:
+        self._return_when = return_when
+        self._left = len(futures)
+        self._is_met = not futures
+        self.pending = [future for future in futures if not future.done()]
+        for future in futures:
+            if future.done():
+                self.arrive(future)
+
+    def arrive(self, future: Future[Any]) -> None:
+        self._left -= 1
+        state = future.outcome()
+        failed = state is not None and not state.is_completed()
+        first = self._return_when == FIRST_COMPLETED or (self._return_when == FIRST_EXCEPTION and failed)
+        self._is_met = self._is_met or first or self._left == 0
+
+    def is_met(self) -> bool:
+        return self._is_met
 
 
 def _split(futures: list[Future[R]]) -> DoneAndNotDone[R]:
@@ -107,43 +121,49 @@ def wait(
 
 
 def _checked_futures(futures: Iterable[Future[R]], what: str) -> list[Future[R]]:
-    several = list(dict.fromkeys(futures))
+    if not isinstance(futures, Iterable):
+        raise InvalidOption(f"{what} was given {futures!r}; it takes a list of futures, as map() returns it.")
+    several = list(futures)
     for one in several:
         if not isinstance(one, Future):
             raise InvalidOption(f"{what} was given {one!r}; it takes futures, as submit() and map() return them.")
-    return several
+    return list(dict.fromkeys(several))
 
 
 def _wait_here(futures: list[Future[R]], timeout: float | None, return_when: str) -> DoneAndNotDone[R]:
     checked_timeout(timeout)
-    pending = [future for future in futures if not future.done()]
-    if pending and not _enough(futures, return_when):
-        changed = threading.Semaphore(0)
+    wanted = _Wanted(futures, return_when)
+    if not wanted.is_met():
+        arrived: queue.SimpleQueue[Future[R]] = queue.SimpleQueue()
         deadline = None if timeout is None else _monotonic() + timeout
-        for future in pending:
+        callbacks = [(future, partial(arrived.put, future)) for future in wanted.pending]
+        for future, callback in callbacks:
             future._refuse_blocked(current_frame(), _running_loop())
-            future._on_owner(future._add, changed.release)
-        with vacated_place():
-            while not _enough(futures, return_when):
-                left = None if deadline is None else deadline - _monotonic()
-                if left is not None and left <= 0:
-                    break
-                changed.acquire(timeout=left)
-        for future in pending:
-            if not future.done():
-                future._on_owner(future._drop, changed.release)
+            future._on_owner(future._add, callback)
+        with vacated_place(), suppress(queue.Empty):
+            while not wanted.is_met():
+                left = None if deadline is None else max(0.0, deadline - _monotonic())
+                wanted.arrive(arrived.get(timeout=left))
+        _drop_all(callbacks)
     return _split(futures)
 
 
+def _drop_all(callbacks: Iterable[tuple[Future[Any], Callable[[], object]]]) -> None:
+    for future, callback in callbacks:
+        if not future.done():
+            future._on_owner(future._drop, callback)
+
+
 async def _wait_async(futures: list[Future[R]], timeout: float | None, return_when: str) -> DoneAndNotDone[R]:
-    arrivals = _Arrivals(futures)
+    wanted = _Wanted(futures, return_when)
     deadline = None if timeout is None else _monotonic() + timeout
-    with arrivals:
-        while not _enough(futures, return_when):
-            left = None if deadline is None else deadline - _monotonic()
-            if left is not None and left <= 0:
+    with _Arrivals(wanted.pending) as arrivals:
+        while not wanted.is_met():
+            left = None if deadline is None else max(0.0, deadline - _monotonic())
+            future = await arrivals.next(left)
+            if future is None:
                 break
-            await arrivals.next(left)
+            wanted.arrive(future)
     return _split(futures)
 
 
@@ -167,13 +187,11 @@ class _Arrivals:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for future, callback in self._callbacks:
-            if not future.done():
-                future._on_owner(future._drop, callback)
+        _drop_all(self._callbacks)
 
     def _callback(self, future: Future[Any]) -> Callable[[], object]:
         if future.owner_loop is self._loop:
-            return lambda: self._arrive(future)
+            return partial(self._arrive, future)
 
         def from_elsewhere() -> None:
             with suppress(RuntimeError):  # this loop may be closed: then nobody waits any more
@@ -219,7 +237,7 @@ class as_completed(Generic[R]):
         for future in self._futures:
             if not future.done():
                 future._refuse_blocked(current_frame(), _running_loop())
-            callback = _putting(arrived, future)
+            callback = partial(arrived.put, future)
             callbacks.append((future, callback))
             future._on_owner(future._add, callback)
         try:
@@ -233,9 +251,7 @@ class as_completed(Generic[R]):
                 future.look()
                 yield future
         finally:
-            for future, callback in callbacks:
-                if not future.done():
-                    future._on_owner(future._drop, callback)
+            _drop_all(callbacks)
 
     async def __aiter__(self) -> AsyncIterator[Future[R]]:
         deadline = None if self._timeout is None else _monotonic() + self._timeout
@@ -298,10 +314,6 @@ async def _gather(branches: list[asyncio.Task[Any]], return_exceptions: bool) ->
             one.cancel()
         if late:
             await asyncio.gather(*late, return_exceptions=True)
-
-
-def _putting(arrived: Any, future: Future[R]) -> Callable[[], object]:
-    return lambda: arrived.put(future)
 
 
 def _monotonic() -> float:

@@ -94,7 +94,7 @@ class Future(Generic[R]):
     def __await__(self) -> Generator[Any, None, R]:
         if self._state is None:
             yield from self._arrival()
-        return self._answer(True)
+        return self.answer()
 
     def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> R:
         """The run's value, waiting for it by blocking this thread for at most `timeout` seconds.
@@ -104,7 +104,7 @@ class Future(Generic[R]):
         """
         if not self.wait(timeout):
             raise FutureTimeout(f"{self.run.kind.title()} run {self.run.name!r} did not end within {timeout} seconds.")
-        return self._answer(raise_on_failure)
+        return self.answer(raise_on_failure)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until the run has ended, for at most `timeout` seconds; whether it has. Never raises for a failure."""
@@ -159,16 +159,17 @@ class Future(Generic[R]):
         """Count the outcome as looked at."""
         self._observed = True
 
+    def answer(self, raise_on_failure: bool = True) -> R:
+        """The value (or the run's own exception) of a future that is done."""
+        assert self._state is not None
+        self._observed = True
+        return self._state.result(raise_on_failure)
+
     def outcome(self) -> State[R] | None:
         """The committed final state, without counting as a look."""
         return self._state
 
     # -- waiting ----------------------------------------------------------------------------------------------
-
-    def _answer(self, raise_on_failure: bool) -> R:
-        assert self._state is not None
-        self._observed = True
-        return self._state.result(raise_on_failure)
 
     def _arrival(self) -> Generator[Any, None, None]:
         loop = asyncio.get_running_loop()
@@ -210,9 +211,10 @@ class Future(Generic[R]):
             )
 
     def _refuse_ancestor(self, frame: Frame) -> None:
-        outer: Frame | None = frame
+        own = self._run  # None: not begun yet, so nobody's ancestor
+        outer: Frame | None = frame if own is not None else None
         while outer is not None:
-            if outer.run is self.run:
+            if outer.run is own:
                 raise DependencyCycle(
                     f"{frame.run.kind.title()} run {frame.run.name!r} waits for {self.run.name!r}, inside which it "
                     "was called and which cannot end before it does; return what is needed instead."

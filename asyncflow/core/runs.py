@@ -49,7 +49,7 @@ class StoredError:
 
 
 class Run:
-    """One flow run or task run, alive in this process.
+    """One flow run or task run, alive in this process; `queued` is the last state that was handed to the store.
 
     Times are microseconds since the epoch. `key` is the identity of a task run (or subflow) inside its flow run.
     """
@@ -102,7 +102,7 @@ class Run:
         self.source_digest: str | None = None
         self.result: StoredValue | StoredError | None = None
         self.moves: list[tuple[Any, ...]] = []
-        self.queued = False
+        self.queued: State[Any] | None = None
 
     def __repr__(self) -> str:
         return f"<{self.kind} run {self.name!r} {self.id} {self.state!r}>"

@@ -32,7 +32,7 @@ class Call(Generic[S]):
 
     __slots__ = (
         "arguments", "blocked", "digest", "flight", "future", "interrupted", "key", "lent", "marked", "on_decided",
-        "parent", "plain", "run", "spec", "started", "tags", "unkeyed", "upstream", "wait_for",
+        "parent", "plain", "replayed", "run", "spec", "started", "tags", "unkeyed", "upstream", "wait_for",
     )  # fmt: skip
 
     def __init__(self, spec: S, arguments: dict[str, Any], parent: Frame | None) -> None:
@@ -53,6 +53,7 @@ class Call(Generic[S]):
         self.lent: LentThread | None = None
         self.blocked: tuple[AbstractEventLoop, ...] = parent.blocked if parent is not None else ()
         self.interrupted = False
+        self.replayed = False
         self.started = False
 
 
@@ -114,6 +115,7 @@ def reserve(call: Call[Any], frame: Frame) -> None:
         )
     except UnkeyableInput as error:
         call.unkeyed = str(error)
+        _warn_unkeyed(call, frame)
         return
     call.digest = digest
     call.key = f"{digest}:{frame.counts.take(digest)}"
@@ -156,6 +158,16 @@ def _warn_of_twin(call: Call[Any], frame: Frame, digest: str) -> None:
             frame.run,
             f"{call.spec.name!r} is being called with equal arguments from two asyncio tasks at once, so a resume "
             "could mix them up: identical concurrent calls: use branch() or key=",
+        )
+
+
+def _warn_unkeyed(call: Call[Any], frame: Frame) -> None:
+    engine = frame.application.engine
+    if call.spec.key not in engine.warned:
+        engine.warned.add(call.spec.key)
+        engine.warn(
+            frame.run,
+            f"A call of {call.spec.name!r} has no identity, so a resume or retry always runs it again: {call.unkeyed}",
         )
 
 

@@ -14,7 +14,14 @@ from ..context import Frame, enter_frame, leave_frame
 from ..core.names import run_name
 from ..core.runs import Ownership, Run
 from ..core.template import render
-from ..exceptions import AsyncflowError, FlowRunTimeout, MissingContext, TaskRunTimeout, TooManyPending
+from ..exceptions import (
+    AsyncflowError,
+    FlowRunTimeout,
+    MissingContext,
+    TaskRunTimeout,
+    TooManyPending,
+    UnkeyableInput,
+)
 from ..handles import Future
 from ..ports import Results, Surroundings
 from ..specs import FlowSpec, RunSpec, TaskSpec
@@ -29,6 +36,7 @@ from .keeping import Keeper
 from .lifetime import Children
 from .lineage import Lineage
 from .outcomes import failure_of, is_made_of_states, outcome_of, returned_futures, unobserved_failure
+from .replay import Replay
 from .slots import Lease, Slots
 from .upstream import resolve
 from .voice import Voice
@@ -159,6 +167,7 @@ class Engine:
         call.run = run = Run(self._ids(), spec.kind, name, spec.name, spec.key, state, now)
         state.run_id = run.id
         run.tags = call.tags | spec.tags
+        run.source_digest = spec.source_digest
         if parent is None:
             run.owner = Ownership(run.id, 1, self._executor_id)
             return
@@ -206,10 +215,14 @@ class Engine:
         release_identity(call)
         if call.on_decided is not None:
             call.on_decided()
+        if call.replayed:
+            return state
         try:
             await self._keeper.finish(call, state)
-        finally:
-            self.voice.ended(run, state)
+        except AsyncflowError as error:
+            self.voice.ended(run, failure_of(error))
+            raise
+        self.voice.ended(run, state)
         hooks = ending_hooks(call.spec, state)
         if hooks:
             await self._hooks(hooks, call, state)
@@ -223,6 +236,8 @@ class Engine:
             failed = await resolve(call)
             if failed is not None:
                 return failed
+        if call.key is not None and (replayed := await self._replayed(call)) is not None:
+            return replayed
         if call.spec.run_name is not None:
             self._rename(call)
         if call.spec.cache_policy is not None:
@@ -238,6 +253,8 @@ class Engine:
             failed = await resolve(call)
             if failed is not None:
                 return failed
+        if call.key is not None and (replayed := await self._replayed(call)) is not None:
+            return replayed
         run.parameters = self.results.preview(call.arguments)
         self.journal.move(run, run.state)
         try:
@@ -250,6 +267,11 @@ class Engine:
             return failure_of(error)
         self.voice.created(call)
         return await self._attempts(call)
+
+    @staticmethod
+    async def _replayed(call: Call[Any]) -> State[Any] | None:
+        flow = call.parent.flow if call.parent is not None else None
+        return await flow.replay.answer(call) if flow is not None and flow.replay is not None else None
 
     def _rename(self, call: Call[Any]) -> None:
         spec, run = call.spec, call.run
@@ -314,7 +336,11 @@ class Engine:
         if run.kind == "flow":
             frame.lineage = Lineage()
             frame.durability = spec.durability or frame.durability
+            if run.attempt > 1:
+                frame.replay = await Replay.of(self.application.store, self.results, run.id)
         self.journal.move(run, Running() if run.attempt == 1 else Retrying(), keep=run.attempt > 1)
+        if run.kind == "task" and spec.on_interrupted != "retry":
+            await self._declare(call)
         hooks = spec.hooks.get("running")
         if hooks:
             await self._hooks(hooks, call, run.state)
@@ -326,6 +352,15 @@ class Engine:
         kind = FlowRunTimeout if run.kind == "flow" else TaskRunTimeout
         error = kind(f"{run.kind.title()} run {run.name!r} exceeded timeout of {spec.timeout_seconds} second(s).")
         return Failed(data=error, name="TimedOut", message=str(error))
+
+    async def _declare(self, call: Call[TaskSpec]) -> None:
+        """Commit that the body is about to begin, for a task that must not begin twice unasked."""
+        if call.unkeyed is not None:
+            raise UnkeyableInput(
+                f"{call.spec.name!r} declares on_interrupted={call.spec.on_interrupted!r}, and this call has no "
+                f"identity by which a resume could find it: {call.unkeyed}"
+            )
+        await self.journal.stored(self.journal.commit(call.run))
 
     async def _body_within(
         self, seconds: float, call: Call[Any], frame: Frame, lease: Lease | None
@@ -448,7 +483,7 @@ class Engine:
         text = str(stop.args[0]) if stop.args and stop.args[0] else ""
         if isinstance(stop, asyncio.CancelledError):
             return text if text and not text.startswith("Cancelled ") else "cancelled by its caller"
-        return f"interrupted by {text or type(stop).__name__}"
+        return f"interrupted by {text if isinstance(stop, Interrupted) else type(stop).__name__}"
 
 
 def _nothing() -> None:
@@ -461,4 +496,5 @@ async def _ended(future: Future[Any]) -> None:
     except asyncio.CancelledError:
         raise
     except BaseException:
-        return
+        if not future.done():  # not its failure: it cannot be waited for here
+            raise

@@ -36,6 +36,7 @@ class Journal:
         loop = asyncio.get_running_loop()
         late = self._late.get(loop)
         if late is None:
+            self._flush_closed_loops()
             late = self._late[loop] = _Late(self, loop, self._late_seconds)
         late.add(run)
 
@@ -104,6 +105,12 @@ class Journal:
         if late is not None:
             late.drop(run)
 
+    def _flush_closed_loops(self) -> None:
+        for loop, late in list(self._late.items()):
+            if loop.is_closed():
+                late.flush()
+                del self._late[loop]
+
     def flush_late(self) -> None:
         """Queue everything that still waits for its turn."""
         for late in list(self._late.values()):
@@ -115,17 +122,22 @@ class Journal:
         if owner.lost:
             raise LeaseLost
         parent = run.parent
-        if parent is not None and not parent.queued:
+        if parent is not None and parent.queued is None:
             self._log.put(self._write(parent))
-        run.queued = True
-        kept = run.moves
-        last = move_row(run)
-        if kept:
-            moves = tuple(kept) if kept[-1] == last else (*kept, last)
-            kept.clear()
-        else:
-            moves = (last,)
+        moves = self._unwritten_moves(run)
+        run.queued = run.state
         return RunWrite(run_row(run), moves, owner.root_id, owner.epoch)
+
+    @staticmethod
+    def _unwritten_moves(run: Run) -> tuple[tuple[Any, ...], ...]:
+        if run.queued is run.state:
+            return ()
+        kept, last = run.moves, move_row(run)
+        if not kept:
+            return (last,)
+        moves = tuple(kept) if kept[-1] == last else (*kept, last)
+        kept.clear()
+        return moves
 
 
 class _Late:
@@ -164,5 +176,5 @@ class _Late:
             self._timer = self._loop.call_later(self._seconds, self._turn)
 
     def _queue(self, run: Run) -> None:
-        if not run.state.is_final() and not run.owner.lost:
+        if run.queued is not run.state and run.state.type not in TERMINAL and not run.owner.lost:
             self._journal.queue(run)

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ..cache_policies import CacheContext
-from ..core.fingerprint import source_digest
 from ..core.runs import Run, StoredValue
-from ..exceptions import MissingResult, ResultError, UnkeyableInput, UnstorableResult
+from ..exceptions import LeaseLost, MissingResult, ResultError, UnkeyableInput, UnstorableResult
 from ..ports import Results, Surroundings
 from ..specs import TaskSpec
 from ..states import MISSING, Cached, State, StateType
@@ -65,6 +64,9 @@ class Keeper:
                 await self._land(call, call.flight, state)
         except asyncio.CancelledError:
             call.interrupted = True
+        except LeaseLost:
+            run.owner.lost = True
+            raise
         finally:
             if call.flight is not None:
                 call.flight.abandon()
@@ -156,7 +158,7 @@ class Keeper:
         spec = call.spec
         context = CacheContext(
             task_key=spec.key,
-            source_digest=lambda: source_digest(spec.fn),
+            source_digest=lambda: spec.source_digest,
             arguments=call.arguments,
             flow_parameters=flow.arguments if flow is not None else None,
             flow_run_id=call.run.owner.root_id,
