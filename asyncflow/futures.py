@@ -286,9 +286,7 @@ def gather(*awaitables: Any, return_exceptions: bool = False) -> Any:
         return [one.result(raise_on_failure=False) for one in awaitables]
     frame, number = current_frame(), 0
     if frame is not None:
-        turn = f"{scope_of(frame)}/gather"
-        number = frame.names.get(turn, 0)
-        frame.names[turn] = number + 1
+        number = frame.counts.number(f"{scope_of(frame)}/gather")
     branches = [_branch(one, frame, f"gather{number}.{index}") for index, one in enumerate(awaitables)]
     return _gather(branches, return_exceptions)
 
