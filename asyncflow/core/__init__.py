@@ -1,1 +1,1 @@
-"""Values that every floor shares: runs, identity, parameters, clocks, ids. No I/O, no event loop."""
+"""Values that every floor shares, without I/O or event loop: runs, identity, parameters, clocks, ids."""

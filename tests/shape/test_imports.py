@@ -17,17 +17,54 @@ PROGRAMS = {
     "help": "import sys; sys.argv = ['asyncflow', '--help']; from asyncflow.__main__ import main; main()",
 }
 OURS: dict[str, list[str]] = {
-    "front door": ["asyncflow"],
-    "flow and task": [],
-    "help": [],
+    "front door": [
+        "asyncflow",
+    ],
+    "flow and task": [
+        "asyncflow",
+        "asyncflow.application",
+        "asyncflow.cache_policies",
+        "asyncflow.context",
+        "asyncflow.core",
+        "asyncflow.core.annotations",
+        "asyncflow.core.canonical",
+        "asyncflow.core.clock",
+        "asyncflow.core.counts",
+        "asyncflow.core.fingerprint",
+        "asyncflow.core.ids",
+        "asyncflow.core.names",
+        "asyncflow.core.naming",
+        "asyncflow.core.parameters",
+        "asyncflow.core.retries",
+        "asyncflow.core.runs",
+        "asyncflow.engine",
+        "asyncflow.engine.arguments",
+        "asyncflow.engine.calls",
+        "asyncflow.engine.crossing",
+        "asyncflow.engine.fanout",
+        "asyncflow.exceptions",
+        "asyncflow.flows",
+        "asyncflow.futures",
+        "asyncflow.handles",
+        "asyncflow.settings",
+        "asyncflow.specs",
+        "asyncflow.states",
+        "asyncflow.tasks",
+    ],
+    "help": [
+        "asyncflow",
+        "asyncflow.__main__",
+        "asyncflow.cli",
+        "asyncflow.cli.lazy",
+        "asyncflow.cli.screen",
+        "asyncflow.cli.shell",
+        "asyncflow.exceptions",
+        "asyncflow.version",
+    ],
 }
 """The modules of asyncflow that each program loads."""
 
-THEIRS: dict[str, list[str]] = {
-    "front door": [],
-    "flow and task": [],
-    "help": [],
-}
+THEIRS: dict[str, list[str]] = {"front door": [], "flow and task": ["anyio", "typing_extensions"], "help": ["click"]}
 """The packages of others that each program loads."""
 
 PROBE = """
@@ -48,8 +85,10 @@ def _loaded(program: str) -> tuple[list[str], list[str]]:
     code = PROBE.format(program=PROGRAMS[program])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     modules = json.loads(done.stdout.splitlines()[-1])
-    tops = {name.partition(".")[0] for name in modules} - sys.stdlib_module_names - {"asyncflow"}
-    return [name for name in modules if name.partition(".")[0] == "asyncflow"], sorted(tops)
+    tops = {name.partition(".")[0] for name in modules if not name.startswith("_sysconfigdata")}
+    return [name for name in modules if name.partition(".")[0] == "asyncflow"], sorted(
+        tops - sys.stdlib_module_names - {"asyncflow"}
+    )
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
