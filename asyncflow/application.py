@@ -261,13 +261,13 @@ def run_call(call: Call[Any], return_state: bool) -> Any:
 def _started(call: Call[Any], return_state: bool) -> Coroutine[Any, Any, Any]:
     if call.parent is not None:
         engine: Engine = call.parent.application.engine
-        return engine.call(call, return_state)
+        return engine.run(call, return_state)
     return _outermost(call, return_state)
 
 
 async def _outermost(call: Call[Any], return_state: bool) -> Any:
     application = await current_application()
-    return await application.engine.call(call, return_state)
+    return await application.engine.run(call, return_state)
 
 
 def submit_call(call: Call[Any]) -> Future[Any]:

@@ -20,25 +20,23 @@ if TYPE_CHECKING:
 class Frame:
     """One entry of a body: an attempt of a task or of a flow, and everything that the calls in it need to know.
 
-    `counts` holds how often each identity was called since the body began; `scope` is where those identities stand.
+    `counts` holds what was called since the body began; `scope` is where the identities of those calls stand.
     `blocked` are the event loops which this body's callers block while they wait for it.
     """
 
     __slots__ = (
+        "_counts",
         "application",
         "arguments",
         "blocked",
         "children",
-        "counts",
         "durability",
         "flow",
         "flow_run",
         "keyed",
         "lineage",
-        "live",
         "log_prints",
         "loop",
-        "names",
         "open",
         "parent",
         "persist",
@@ -67,14 +65,12 @@ class Frame:
         self.flow: Frame | None = self if run.kind == "flow" else parent.flow if parent is not None else None
         self.flow_run: Run | None = self.flow.run if self.flow is not None else None
         self.scope = "" if run.kind == "flow" else f"{run.key or run.id}#{run.attempt}"
-        self.counts = Counts()
-        self.live: dict[str, Any] = {}
+        self._counts: Counts | None = None
         self.children: Any = None
         self.keyed = run.kind == "flow" or run.key is not None
         self.open = True
         self.blocked: tuple[AbstractEventLoop, ...] = ()
         self.tags: frozenset[str] = run.tags
-        self.names: dict[str, int] = {}
         self.lineage: Any = None
         self.replay: Any = None
         self.log_prints: bool = _inherited(
@@ -82,6 +78,14 @@ class Frame:
         )
         self.persist: bool = _inherited(spec.persist_result, getattr(parent, "persist", None), True)
         self.durability: str = parent.durability if parent is not None else application.settings.durability
+
+    @property
+    def counts(self) -> Counts:
+        """What was called in this body so far; made by the first call."""
+        counts = self._counts
+        if counts is None:
+            counts = self._counts = Counts()
+        return counts
 
 
 def _inherited(own: bool | None, parents: bool | None, default: bool) -> bool:

@@ -43,6 +43,8 @@ class RunSpec:
     result_serializer: str | None = None
     tags: frozenset[str] = frozenset()
     limits: tuple[str, ...] = ()
+    durability: str | None = None
+    preview: bool = True
     instance: Any = None
     bound: bool = False
     _declared: Any
@@ -110,7 +112,6 @@ class FlowSpec(RunSpec):
     leftover: str = "wait"
     unobserved: str = "fail"
     max_in_flight: int | None = None
-    durability: str | None = None
     recover: str | None = None
     max_recoveries: int = 5
     on_code_change: str = "reuse"
@@ -125,12 +126,21 @@ class TaskSpec(RunSpec):
     cache_expiration: timedelta | None = None
     refresh_cache: bool = False
     result_storage_key: str | None = None
-    preview: bool = True
     identity_key: Callable[..., Any] | None = None
     ignore_inputs: frozenset[str] = frozenset()
     on_interrupted: str = "retry"
     runs_in: str = "thread"
     kind: ClassVar[Literal["flow", "task"]] = "task"
+
+    @functools.cached_property
+    def is_direct(self) -> bool:
+        """Whether nothing was declared that stands before the body or makes a second attempt of it."""
+        return self.run_name is None and self.cache_policy is None and not self.limits and not self.retry.retries
+
+    @property
+    def takes_care(self) -> bool:
+        """Whether more than the body belongs to an attempt: a timeout, a hook, an intent to declare."""
+        return self.timeout_seconds is not None or bool(self.hooks["running"]) or self.on_interrupted != "retry"
 
 
 def function_of(fn: Any, decorator: str) -> Callable[..., Any]:

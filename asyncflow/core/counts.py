@@ -1,4 +1,4 @@
-"""How often each identity was called since a body began: exact for few, and 16 bytes an identity for millions."""
+"""What was called since a body began: exact for few calls, and 16 bytes an identity for millions."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ class Counts:
     (linear probing, as in Knuth's The Art of Computer Programming, volume 3, section 6.4), of which there are 256, so
     that growing one never stops the event loop for long. Two of a million identities share their 64 bits with a
     chance of 1 in 36 million; the later one would then count as a repetition.
+
+    `live` holds who called what has not ended yet, by identity; `names` counts whatever else is numbered.
     """
 
-    __slots__ = ("_few", "_repeated", "_shards")
+    __slots__ = ("_few", "_repeated", "_shards", "live", "names")
 
     def __init__(self) -> None:
+        self.live: dict[str, object] = {}
+        self.names: dict[str, int] = {}
         self._few: dict[str, int] = {}
         self._repeated: dict[int, int] = {}
         self._shards: list[_Shard] | None = None
@@ -33,6 +37,12 @@ class Counts:
         few[identity] = count + 1
         if len(few) > FEW:
             self._spread()
+        return count
+
+    def number(self, name: str) -> int:
+        """Count one use of a name; gives how many there were before."""
+        count = self.names.get(name, 0)
+        self.names[name] = count + 1
         return count
 
     def _spread(self) -> None:

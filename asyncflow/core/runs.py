@@ -27,7 +27,7 @@ class Ownership:
         self.lost = False
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class StoredValue:
     """A value as it is kept: bytes of a codec, here or in a file of that name; `preview` is JSON for people.
 
@@ -41,7 +41,7 @@ class StoredValue:
     preview: str | None = None
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class StoredError:
     """An exception as it is kept: JSON of its type, arguments, attributes, notes and traceback text."""
 

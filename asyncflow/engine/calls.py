@@ -117,9 +117,12 @@ def reserve(call: Call[Any], frame: Frame) -> None:
         call.unkeyed = str(error)
         _warn_unkeyed(call, frame)
         return
+    counts = frame.counts
     call.digest = digest
-    call.key = f"{digest}:{frame.counts.take(digest)}"
-    _warn_of_twin(call, frame, digest)
+    call.key = f"{digest}:{counts.take(digest)}"
+    here = _here()
+    if counts.live.setdefault(digest, here) != here:
+        _warn_of_twin(call, frame, digest)
 
 
 def _inputs(call: Call[Any]) -> dict[str, Any]:
@@ -150,11 +153,10 @@ def _here() -> object:
 
 
 def _warn_of_twin(call: Call[Any], frame: Frame, digest: str) -> None:
-    here = _here()
-    other = frame.live.setdefault(digest, here)
-    if other != here and digest not in frame.application.engine.warned:
-        frame.application.engine.warned.add(digest)
-        frame.application.engine.warn(
+    engine = frame.application.engine
+    if digest not in engine.warned:
+        engine.warned.add(digest)
+        engine.warn(
             frame.run,
             f"{call.spec.name!r} is being called with equal arguments from two asyncio tasks at once, so a resume "
             "could mix them up: identical concurrent calls: use branch() or key=",
@@ -174,7 +176,7 @@ def _warn_unkeyed(call: Call[Any], frame: Frame) -> None:
 def release_identity(call: Call[Any]) -> None:
     """The call has ended: an equal one is no longer concurrent with it."""
     if call.digest is not None and call.parent is not None:
-        call.parent.live.pop(call.digest, None)
+        call.parent.counts.live.pop(call.digest, None)
 
 
 def dependencies(call: Call[Any]) -> tuple[str, ...]:

@@ -5,38 +5,31 @@ from __future__ import annotations
 import asyncio
 import inspect
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
-from anyio import CancelScope, current_time
-
-from ..context import Frame, enter_frame, leave_frame
+from ..context import Frame
 from ..core.names import run_name
 from ..core.runs import Ownership, Run
 from ..core.template import render
 from ..exceptions import (
     AsyncflowError,
-    FlowRunTimeout,
     MissingContext,
-    TaskRunTimeout,
     TooManyPending,
-    UnkeyableInput,
 )
 from ..handles import Future
 from ..ports import Results, Surroundings
 from ..specs import FlowSpec, RunSpec, TaskSpec
-from ..states import AwaitingConcurrencySlot, AwaitingRetry, Cancelled, Failed, Pending, Retrying, Running, State
-from .arguments import ATOMS
+from ..states import AwaitingConcurrencySlot, AwaitingRetry, Cancelled, State, StateType
+from .bodies import Bodies
 from .caching import Caching
 from .calls import Call, dependencies, is_flow, release_identity
 from .crossing import Interrupted, Pool, block_on, home_loop
-from .hooks import call_hooks, ending_hooks
+from .hooks import Hooks
 from .journal import Journal
 from .keeping import Keeper
 from .lifetime import Children
-from .lineage import Lineage
-from .outcomes import failure_of, is_made_of_states, outcome_of, returned_futures, unobserved_failure
-from .replay import Replay
+from .outcomes import failure_of
 from .slots import Lease, Slots
 from .upstream import resolve
 from .voice import Voice
@@ -69,27 +62,17 @@ class Engine:
         self.children = Children()
         self.warned: set[str] = set()
         self.voice = Voice(application)
-        self._keeper = Keeper(application, journal, results, caching, self.voice.warn)
+        self._hooks = Hooks(self.voice)
+        self._bodies = Bodies(application, journal, results, pool, self._hooks, self.voice)
+        self._keeper = Keeper(application, journal, results, caching, self.voice)
         self._executor_id = executor_id
         self._ids = ids
         self._source = source
         self._clock = application.clock
-        self._cleanup_seconds = application.settings.cleanup_seconds
 
     block_on = staticmethod(block_on)
 
     # -- the doors --------------------------------------------------------------------------------------------
-
-    async def call(self, call: Call[Any], return_state: bool) -> Any:
-        """Run a call in the caller's asyncio task and give its value, or its state."""
-        if call.run is None:
-            self.prepare(call)
-        state = await self._run(call)
-        if return_state:
-            return state
-        if state.is_completed():
-            return state.data
-        raise state.error()
 
     def submit(self, call: Call[Any]) -> Future[Any]:
         """Start a call on its owner's loop and give a handle on it; from any thread."""
@@ -131,7 +114,7 @@ class Engine:
     def _start(self, call: Call[Any], children: Children) -> None:
         future = call.future
         assert future is not None
-        task = future.owner_loop.create_task(self._run(call))
+        task = future.owner_loop.create_task(self.run(call, True))
         future.attach(task)
         task.add_done_callback(lambda ended: self._landed(call, children, ended))
 
@@ -161,12 +144,12 @@ class Engine:
         spec, parent = call.spec, call.parent
         flow = parent.flow if parent is not None else None
         now = self._clock.now()
-        name = run_name(self._source) if is_flow(call) else self._task_run_name(spec, flow)
-        state = Pending()
+        name = run_name(self._source) if spec.kind == "flow" else self._task_run_name(spec, flow)
+        state: State[Any] = State(StateType.PENDING, "Pending")
         state.timestamp = now
         call.run = run = Run(self._ids(), spec.kind, name, spec.name, spec.key, state, now)
         state.run_id = run.id
-        run.tags = call.tags | spec.tags
+        run.tags = call.tags | spec.tags if call.tags else spec.tags
         run.source_digest = spec.source_digest
         if parent is None:
             run.owner = Ownership(run.id, 1, self._executor_id)
@@ -185,8 +168,7 @@ class Engine:
     def _task_run_name(spec: RunSpec, flow: Frame | None) -> str:
         if flow is None:
             return spec.name
-        count = flow.names.get(spec.name, 0)
-        flow.names[spec.name] = count + 1
+        count = flow.counts.number(spec.name)
         return f"{spec.name}-{count}" if count else spec.name
 
     def _children_of(self, frame: Frame) -> Children:
@@ -201,12 +183,14 @@ class Engine:
 
     # -- one run ----------------------------------------------------------------------------------------------
 
-    async def _run(self, call: Call[Any]) -> State[Any]:
-        """One run from beginning to end; gives its committed final state."""
+    async def run(self, call: Call[Any], return_state: bool) -> Any:
+        """One run from beginning to end; gives the value of its committed final state, or the state itself."""
+        if call.run is None:
+            self.prepare(call)
         call.started = True
-        run, stop = call.run, None
+        stop: BaseException | None = None
         try:
-            state = await (self._flow_steps(call) if run.kind == "flow" else self._task_steps(call))
+            state = await self._steps(call)
         except STOPS as reason:
             stop = reason
             state = Cancelled(message=self._reason(call, reason))
@@ -215,20 +199,28 @@ class Engine:
         release_identity(call)
         if call.on_decided is not None:
             call.on_decided()
-        if call.replayed:
-            return state
-        try:
+        if not call.replayed:
             await self._keeper.finish(call, state)
-        except AsyncflowError as error:
-            self.voice.ended(run, failure_of(error))
-            raise
-        self.voice.ended(run, state)
-        hooks = ending_hooks(call.spec, state)
-        if hooks:
-            await self._hooks(hooks, call, state)
-        if stop is not None or call.interrupted:
-            raise stop or asyncio.CancelledError
-        return state
+            if self._hooks.want_ending(call, state):
+                await self._hooks.ended(call, state)
+            if stop is not None or call.interrupted:
+                raise stop or asyncio.CancelledError
+        return state if return_state else state.result()
+
+    def _steps(self, call: Call[Any]) -> Coroutine[Any, Any, State[Any]]:
+        if call.run.kind == "flow":
+            return self._flow_steps(call)
+        if self._is_direct(call):
+            call.run.attempt = 1
+            return self._bodies.attempt(call, None)
+        return self._task_steps(call)
+
+    @staticmethod
+    def _is_direct(call: Call[TaskSpec]) -> bool:
+        """Whether a task goes straight to its only attempt: nothing to wait for, look up, hold or try again."""
+        parent = call.parent
+        replays = parent is not None and parent.flow is not None and parent.flow.replay is not None
+        return call.spec.is_direct and not (call.upstream or call.wait_for or call.run.tags or replays)
 
     async def _task_steps(self, call: Call[TaskSpec]) -> State[Any]:
         """The order of a task run: upstream -> journal -> cache -> limits -> attempts; keeping comes after it."""
@@ -290,7 +282,7 @@ class Engine:
             run.attempt += 1
             lease = await self._lease(call) if spec.limits or run.tags else None
             try:
-                state = await self._attempt(call, lease)
+                state = await self._bodies.attempt(call, lease)
             except BaseException:
                 if lease is not None:
                     lease.release()
@@ -329,144 +321,7 @@ class Engine:
         self.voice.retrying(call.run, seconds)
         await asyncio.sleep(seconds)
 
-    async def _attempt(self, call: Call[Any], lease: Lease | None) -> State[Any]:
-        run, spec = call.run, call.spec
-        frame = Frame(run, spec, self.application, call.parent, asyncio.get_running_loop(), call.arguments)
-        frame.blocked = call.blocked
-        if run.kind == "flow":
-            frame.lineage = Lineage()
-            frame.durability = spec.durability or frame.durability
-            if run.attempt > 1:
-                frame.replay = await Replay.of(self.application.store, self.results, run.id)
-        self.journal.move(run, Running() if run.attempt == 1 else Retrying(), keep=run.attempt > 1)
-        if run.kind == "task" and spec.on_interrupted != "retry":
-            await self._declare(call)
-        hooks = spec.hooks.get("running")
-        if hooks:
-            await self._hooks(hooks, call, run.state)
-        if spec.timeout_seconds is None:
-            return await self._body(call, frame, lease)
-        state = await self._body_within(spec.timeout_seconds, call, frame, lease)
-        if state is not None:
-            return state
-        kind = FlowRunTimeout if run.kind == "flow" else TaskRunTimeout
-        error = kind(f"{run.kind.title()} run {run.name!r} exceeded timeout of {spec.timeout_seconds} second(s).")
-        return Failed(data=error, name="TimedOut", message=str(error))
-
-    async def _declare(self, call: Call[TaskSpec]) -> None:
-        """Commit that the body is about to begin, for a task that must not begin twice unasked."""
-        if call.unkeyed is not None:
-            raise UnkeyableInput(
-                f"{call.spec.name!r} declares on_interrupted={call.spec.on_interrupted!r}, and this call has no "
-                f"identity by which a resume could find it: {call.unkeyed}"
-            )
-        await self.journal.stored(self.journal.commit(call.run))
-
-    async def _body_within(
-        self, seconds: float, call: Call[Any], frame: Frame, lease: Lease | None
-    ) -> State[Any] | None:
-        """The body under its two cancel scopes; None if its time ran out.
-
-        The inner scope asks the body once, so that its clean-up may await; the outer one, `cleanup_seconds` later,
-        asks at every await of what has still not ended.
-        """
-        scope = asyncio.timeout(seconds)
-        with CancelScope(deadline=current_time() + seconds + self._cleanup_seconds):
-            try:
-                async with scope:
-                    return await self._body(call, frame, lease)
-            except TimeoutError:
-                if not scope.expired():
-                    raise
-        return None
-
-    async def _body(self, call: Call[Any], frame: Frame, lease: Lease | None) -> State[Any]:
-        """Execute the body once, and see its children out; gives the state that its end stands for."""
-        spec = call.spec
-        args, kwargs = spec.binder.unbind(call.arguments)
-        token = enter_frame(frame)
-        held = lease
-        try:
-            if spec.is_async:
-                value = await spec.fn(*args, **kwargs)
-            elif call.lent is not None and spec.timeout_seconds is None:
-                value = await call.lent.run(lambda: spec.fn(*args, **kwargs), frame)
-            else:
-                held = None
-                end = lease.release if lease is not None else _nothing
-                value = await self.pool.run(lambda: spec.fn(*args, **kwargs), frame, end)
-            if frame.children is None and type(value) in ATOMS:
-                state = outcome_of(value)
-            else:
-                state = await self._see_out(frame, value)
-        except Exception as error:
-            if isinstance(error, Interrupted):
-                await self._cancel_children(call, frame, "its owner was interrupted")
-                raise
-            await self._cancel_children(call, frame, "its owner failed")
-            state = failure_of(error)
-        except GeneratorExit:
-            raise
-        except BaseException:
-            await self._cancel_children(call, frame, "its owner was cancelled")
-            raise
-        finally:
-            frame.open = False
-            leave_frame(token)
-            if held is not None:
-                held.release()
-        return state
-
-    async def _see_out(self, frame: Frame, value: Any) -> State[Any]:
-        """The body returned: wait for (or cancel) what it submitted, and say what its value makes of the run."""
-        children = frame.children
-        if type(value) not in ATOMS:
-            for future in returned_futures(value):
-                future.look()
-                if not future.done():
-                    await _ended(future)
-        if children is not None:
-            cancels = children.live and self._option(frame, "leftover", "wait") == "cancel"
-            if cancels and await children.cancel("its owner returned", self._cleanup_seconds):
-                raise asyncio.CancelledError
-            await children.drained()
-            self._judge(frame, children, decided=is_made_of_states(value))
-        return outcome_of(value)
-
-    def _judge(self, frame: Frame, children: Children, decided: bool) -> None:
-        """Deal with failures nobody looked at; where the body's value has decided the state, they are only told."""
-        failed = children.unobserved()
-        if not failed:
-            return
-        rule = self._option(frame, "unobserved", "fail")
-        if rule == "fail" and not decided:
-            raise unobserved_failure(failed)
-        if rule != "ignore":
-            for future in failed:
-                state = future.outcome()
-                self.voice.warn(frame.run, f"Nobody looked at the failure of task run {future.run.name!r}: {state!r}")
-
-    @staticmethod
-    def _option(frame: Frame, name: str, default: str) -> str:
-        flow = frame.flow
-        if name == "leftover" and frame is not flow:
-            return default
-        return getattr(flow.spec, name) if flow is not None else default
-
-    async def _cancel_children(self, call: Call[Any], frame: Frame, reason: str) -> None:
-        if frame.children is not None and frame.children.live:
-            interrupted = await frame.children.cancel(reason, self._cleanup_seconds)
-            call.interrupted = call.interrupted or interrupted
-
     # -- hooks and words --------------------------------------------------------------------------------------
-
-    async def _hooks(self, hooks: list[Callable[..., Any]], call: Call[Any], state: State[Any]) -> None:
-        run = call.run
-
-        def report(hook: Callable[..., Any], error: Exception) -> None:
-            self.voice.warn(run, f"Hook {getattr(hook, '__name__', hook)!r} failed: {error!r}")
-
-        await call_hooks(hooks, call.spec, run, state, report)
 
     async def drained(self) -> None:
         """Return when no task that was submitted outside any run is left."""
@@ -484,17 +339,3 @@ class Engine:
         if isinstance(stop, asyncio.CancelledError):
             return text if text and not text.startswith("Cancelled ") else "cancelled by its caller"
         return f"interrupted by {text if isinstance(stop, Interrupted) else type(stop).__name__}"
-
-
-def _nothing() -> None:
-    return None
-
-
-async def _ended(future: Future[Any]) -> None:
-    try:
-        await future
-    except asyncio.CancelledError:
-        raise
-    except BaseException:
-        if not future.done():  # not its failure: it cannot be waited for here
-            raise

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ..core.runs import Run
-from ..specs import RunSpec
 from ..states import State, StateType
+from .calls import Call
+from .voice import Voice
 
 ENDINGS = {
     StateType.COMPLETED: "completion",
@@ -18,27 +17,31 @@ ENDINGS = {
 }
 
 
-def ending_hooks(spec: RunSpec, state: State[Any]) -> list[Callable[..., Any]]:
-    """The hooks that want to hear of this final state; none for a state that is not final (a body may return one)."""
-    return list(spec.hooks.get(ENDINGS.get(state.type, ""), ()))
+class Hooks:
+    """Calls the hooks of runs, in turn; an error in one is told, and the rest run."""
 
+    def __init__(self, voice: Voice) -> None:
+        self._voice = voice
 
-async def call_hooks(
-    hooks: list[Callable[..., Any]],
-    spec: RunSpec,
-    run: Run,
-    state: State[Any],
-    report: Callable[[Callable[..., Any], Exception], None],
-) -> None:
-    """Call each hook in turn; an error in one goes to `report`, and the rest run."""
-    for hook in hooks:
-        try:
-            answer = hook(spec, run, state)
-            if inspect.isawaitable(answer):
-                await _awaited(answer)
-        except Exception as error:
-            report(hook, error)
+    async def running(self, call: Call[Any]) -> None:
+        """An attempt begins."""
+        if call.spec.hooks.get("running"):
+            await self._call("running", call, call.run.state)
 
+    def want_ending(self, call: Call[Any], state: State[Any]) -> bool:
+        """Whether anybody wants to hear of this state; nobody of one that is not final (a body may return one)."""
+        return bool(call.spec.hooks.get(ENDINGS.get(state.type, "")))
 
-async def _awaited(answer: Awaitable[Any]) -> Any:
-    return await answer
+    async def ended(self, call: Call[Any], state: State[Any]) -> None:
+        """The run came to its final state, which is committed."""
+        await self._call(ENDINGS[state.type], call, state)
+
+    async def _call(self, event: str, call: Call[Any], state: State[Any]) -> None:
+        for hook in tuple(call.spec.hooks[event]):
+            try:
+                answer = hook(call.spec, call.run, state)
+                if inspect.isawaitable(answer):
+                    await answer
+            except Exception as error:
+                name = getattr(hook, "__name__", None) or repr(hook)
+                self._voice.warn(call.run, f"Hook {name!r} failed: {error!r}")

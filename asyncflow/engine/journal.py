@@ -62,28 +62,25 @@ class Journal:
         return write
 
     def commit(self, run: Run, *, power: bool = False) -> RunWrite:
-        """Queue the run as it is now and make its commit awaitable by `stored`; `power` forces it to the disk."""
+        """Queue the run as it is now; its `waiter` ends with the commit, or with what prevented it.
+
+        `power` forces the commit to the disk. Whoever is cancelled while waiting goes on with `outlast`.
+        """
         write = self._write(run)
         write.power = power
         write.loop = loop = asyncio.get_running_loop()
         write.waiter = loop.create_future()
+        late = self._late.get(loop)
+        if late is not None:
+            late.drop(run)
         self._log.put(write)
         return write
 
-    async def stored(self, write: RunWrite) -> None:
-        """Return when the write is committed; raises what prevented it.
+    async def outlast(self, write: RunWrite) -> None:
+        """Wait on for a commit, whatever is cancelled; raises what prevented it.
 
-        A cancellation meanwhile does not end the wait: it is raised after the commit. When `commit_seconds` pass
-        after it, `NotStored` is raised, and the row may still land.
+        When `commit_seconds` pass, `NotStored` is raised, and the row may still land.
         """
-        assert write.waiter is not None
-        try:
-            await write.waiter
-        except asyncio.CancelledError:
-            await self._stored_all_the_same(write)
-            raise
-
-    async def _stored_all_the_same(self, write: RunWrite) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._commit_seconds
         with CancelScope(shield=True):
@@ -100,7 +97,7 @@ class Journal:
             raise write.error
 
     def forget(self, run: Run) -> None:
-        """The run's last move is being committed; its queued ones are superseded."""
+        """The run's last move is queued; what waits for its turn is superseded."""
         late = self._late.get(asyncio.get_running_loop())
         if late is not None:
             late.drop(run)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 from ..cache_policies import CacheContext
-from ..core.runs import Run, StoredValue
-from ..exceptions import LeaseLost, MissingResult, ResultError, UnkeyableInput, UnstorableResult
+from ..context import Frame
+from ..core.runs import RunWrite, StoredValue
+from ..exceptions import LeaseLost, MissingResult, ResultError, StoreError, UnkeyableInput, UnstorableResult
 from ..ports import Results, Surroundings
 from ..specs import TaskSpec
 from ..states import MISSING, Cached, State, StateType
@@ -17,6 +17,8 @@ from .caching import Caching, Flight
 from .calls import Call
 from .crossing import outlasting
 from .journal import Journal
+from .outcomes import failure_of
+from .voice import Voice
 
 
 class Keeper:
@@ -28,9 +30,9 @@ class Keeper:
         journal: Journal,
         results: Results,
         caching: Caching,
-        warn: Callable[[Run, str], None],
+        voice: Voice,
     ) -> None:
-        self._warn = warn
+        self._voice = voice
         self._secret = application.secret
         self._clock = application.clock
         self._journal = journal
@@ -42,56 +44,66 @@ class Keeper:
     async def finish(self, call: Call[Any], state: State[Any]) -> None:
         """Keep the outcome and commit the terminal state; the caller may go on after this.
 
-        Raises what prevented the commit: a run is never reported Completed unstored.
+        Raises what prevented the commit: a run is never reported Completed unstored. A cancellation meanwhile does
+        not end the wait.
         """
-        run, parent = call.run, call.parent
         try:
-            if state.type is StateType.COMPLETED:
-                if run.result is None and self._persists(call):
-                    await self._keep(call, state)
-                if type(state.data) not in ATOMS:
-                    self._note_lineage(call, state)
-            elif isinstance(state.data, BaseException):
-                run.result = self._results.encode_error(state.data)
-            self._journal.enter(run, state)
-            self._journal.forget(run)
-            durability = self._durability(call)
-            if durability == "relaxed" and run.kind == "task" and parent is not None:
-                self._journal.queue(run)
-            else:
-                await self._journal.stored(self._journal.commit(run, power=durability == "power"))
+            too_large = self._keep(call, state)
+            if too_large is not None:
+                await self._place(call, too_large)
+            write = self._write(call, state)
+            if write is not None:
+                try:
+                    await write.waiter  # type: ignore[misc]  # a write that is waited for has a waiter
+                except asyncio.CancelledError:
+                    call.interrupted = True
+                    await self._journal.outlast(write)
             if call.flight is not None:
                 await self._land(call, call.flight, state)
+            self._voice.ended(call.run, state)
         except asyncio.CancelledError:
             call.interrupted = True
-        except LeaseLost:
-            run.owner.lost = True
+        except StoreError as error:
+            if isinstance(error, LeaseLost):
+                call.run.owner.lost = True
+            self._voice.ended(call.run, failure_of(error))
             raise
         finally:
             if call.flight is not None:
                 call.flight.abandon()
 
-    def _durability(self, call: Call[Any]) -> str:
-        own = getattr(call.spec, "durability", None)
-        if own is not None:
-            return str(own)
-        return call.parent.durability if call.parent is not None else self._default_durability
+    def _write(self, call: Call[Any], state: State[Any]) -> RunWrite | None:
+        """Queue the terminal state; None where the caller need not wait for its commit."""
+        run, parent, durability = call.run, call.parent, call.spec.durability
+        if durability is None:
+            durability = parent.durability if parent is not None else self._default_durability
+        self._journal.enter(run, state)
+        if durability == "relaxed" and run.kind == "task" and parent is not None:
+            self._journal.forget(run)
+            self._journal.queue(run)
+            return None
+        return self._journal.commit(run, power=durability == "power")
 
-    def _persists(self, call: Call[Any]) -> bool:
-        own = call.spec.persist_result
-        if own is not None:
-            return bool(own)
-        return call.parent.persist if call.parent is not None else True
-
-    async def _keep(self, call: Call[Any], state: State[Any]) -> None:
-        spec, run = call.spec, call.run
-        preview = getattr(spec, "preview", True)
+    def _keep(self, call: Call[Any], state: State[Any]) -> StoredValue | None:
+        """Make bytes of what the run came to; gives them if they are too large to be inline."""
+        run, spec, parent, value = call.run, call.spec, call.parent, state.data
+        if state.type is not StateType.COMPLETED:
+            if isinstance(value, BaseException):
+                run.result = self._results.encode_error(value)
+            return None
+        if parent is not None and type(value) not in ATOMS:
+            self._note_lineage(call, parent, value)
+        persist = spec.persist_result
+        if persist is None:
+            persist = parent is None or parent.persist
+        if not persist or run.result is not None:
+            return None
         try:
-            run.result = kept = self._results.pack(state.data, spec.result_serializer, preview)
-            if kept.size > self._inline_limit:
-                await self._place(call, kept)
+            run.result = kept = self._results.pack(value, spec.result_serializer, spec.preview)
         except UnstorableResult as error:
             state.message = state.message or f"The result is not stored, so a resume runs this again: {error}"
+            return None
+        return kept if kept.size > self._inline_limit else None
 
     async def _place(self, call: Call[Any], kept: StoredValue) -> None:
         """Write a large result to its file, in a thread; a cancellation waits for it."""
@@ -103,11 +115,11 @@ class Keeper:
             call.interrupted = True
 
     @staticmethod
-    def _note_lineage(call: Call[Any], state: State[Any]) -> None:
-        if call.parent is not None and call.parent.flow is not None and call.parent.flow.lineage is not None:
-            run = call.run
+    def _note_lineage(call: Call[Any], parent: Frame, value: Any) -> None:
+        run, flow = call.run, parent.flow
+        if flow is not None and flow.lineage is not None:
             key = f"{run.flow_run_id}:{run.key}" if run.key is not None else None
-            call.parent.flow.lineage.made(state.data, run.id, key)
+            flow.lineage.made(value, run.id, key)
 
     # -- the cache --------------------------------------------------------------------------------------------
 
@@ -131,7 +143,7 @@ class Keeper:
         try:
             value = await self._decoded(found.value)
         except (MissingResult, ResultError) as error:
-            self._warn(run, f"The cached result of {spec.name!r} cannot be read, so it runs again: {error}")
+            self._voice.warn(run, f"The cached result of {spec.name!r} cannot be read, so it runs again: {error}")
             await self._fly(call, key)
             return None
         run.result = found.value
@@ -168,7 +180,7 @@ class Keeper:
             key = spec.cache_policy.key(context)
         except Exception as error:  # the author's own cache_key_fn may raise anything
             what = error if isinstance(error, UnkeyableInput) else repr(error)
-            self._warn(call.run, f"{spec.name!r} is not cached this time: {what}")
+            self._voice.warn(call.run, f"{spec.name!r} is not cached this time: {what}")
             return None
         return key if isinstance(key, str) else None
 

@@ -31,11 +31,18 @@ class Files:
         path = self.path(digest)
         try:
             if not _holds(path, len(content)):
-                path.parent.mkdir(parents=True, exist_ok=True)
+                self._make_room(path.parent)
                 _write(path, content)
         except OSError as error:
             raise DatabaseUnavailable(f"the result file {path} cannot be written: {error}") from error
         return digest
+
+    def _make_room(self, folder: Path) -> None:
+        """Folders for this user alone, as the database is."""
+        if not self.directory.is_dir():
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _sync_directory(self.directory.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
 
     def read(self, digest: str) -> bytes:
         """The content of that digest. Raises `MissingResult`, `ResultTampered` or `DatabaseUnavailable`."""
@@ -61,7 +68,7 @@ def _holds(path: Path, size: int) -> bool:
 def _write(path: Path, content: bytes) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
-        with open(draft, "xb") as file:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
