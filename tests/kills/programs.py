@@ -78,11 +78,11 @@ FAN_OUTS = {"streamed": STREAMED, "mapped": MAPPED, "in threads": IN_THREADS}
 
 
 @contextmanager
-def running(home: Path, source: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+def running(home: Path, source: str, *arguments: str, **settings: str) -> Iterator[subprocess.Popen[str]]:
     """A process that runs this script in this home; it is killed at the end, if it has not been before."""
     process = subprocess.Popen(
         [sys.executable, "-u", "-c", source, *arguments],
-        env={**os.environ, "ASYNCFLOW_HOME": str(home), "ASYNCFLOW_LOG_CONSOLE": "off"},
+        env={**os.environ, "ASYNCFLOW_HOME": str(home), "ASYNCFLOW_LOG_CONSOLE": "off", **settings},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

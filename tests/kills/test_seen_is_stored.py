@@ -21,11 +21,11 @@ ROUNDS = 30
 AT_ONCE = 2
 
 
-def seen_before_the_kill(folder: Path, program: str, line: int) -> list[dict[str, Any]]:
+def seen_before_the_kill(folder: Path, program: str, line: int, **settings: str) -> list[dict[str, Any]]:
     """Start a fan-out, kill it when its ledger has so many lines, and give what the ledger says it has seen."""
     ledger = folder / "ledger"
     ledger.touch()
-    with running(folder / "home", program, str(ledger)) as process:
+    with running(folder / "home", program, str(ledger), **settings) as process:
         while ledger.read_bytes().count(b"\n") < line and process.poll() is None:
             time.sleep(0.0005)
         kill(process)
@@ -81,6 +81,16 @@ def test_what_was_seen_is_stored(tmp_path: Path) -> None:
         found = pool.map(partial(broken_promises, tmp_path), range(ROUNDS))
         wrong = [line for lines in found for line in lines]
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("name", FAN_OUTS)
+def test_what_was_seen_in_files_is_stored(name: str, tmp_path: Path) -> None:
+    seen = seen_before_the_kill(tmp_path, FAN_OUTS[name], 30, ASYNCFLOW_RESULT_INLINE_BYTES="10")
+    assert len(seen) >= 30
+    digests = rows(tmp_path / "home", "select state_type, digest from run where kind = 'task' and digest is not null")
+    files = {path.name: path for path in (tmp_path / "home" / "asyncflow.db.results").rglob("*") if path.is_file()}
+    stored = {files[digest].read_text() for state, digest in digests if state == "COMPLETED"}
+    assert {json.dumps(value, separators=(",", ":")) for value in seen} <= stored
 
 
 @pytest.mark.parametrize("name", FAN_OUTS)
