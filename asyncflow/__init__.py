@@ -81,13 +81,15 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    room = _ROOMS.get(name)
-    if room is None:
-        raise AttributeError(f"module 'asyncflow' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{room}", __name__), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # to a type checker, a name that is not there must be an error
+
+    def __getattr__(name: str) -> Any:
+        room = _ROOMS.get(name)
+        if room is None:
+            raise AttributeError(f"module 'asyncflow' has no attribute {name!r}")
+        value = getattr(importlib.import_module(f".{room}", __name__), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -52,7 +52,7 @@ async def test_equal_calls_are_told_apart_by_their_occurrence(tmp_path: Path, ca
 
     @flow(retries=1)
     async def waiting() -> list[int]:
-        seen = []
+        seen: list[int] = []
         while not seen or seen[-1] < 3:
             seen.append(await poll("job"))
         if calls["failed"] == 0:

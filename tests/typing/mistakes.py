@@ -5,6 +5,7 @@ Nothing here is ever called.
 
 from __future__ import annotations
 
+import asyncflow
 from asyncflow import flow, task
 
 
@@ -27,6 +28,10 @@ class Shop:
     @task
     def price(self, item: str) -> float:
         return len(item)
+
+
+def names() -> None:
+    asyncflow.nonsense()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
 
 
 def calls() -> None:
