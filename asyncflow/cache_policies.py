@@ -32,7 +32,7 @@ class CacheContext:
     """One call of a task, as a policy sees it.
 
     `source_digest` is called only where the code counts. `flow_parameters` is None outside a flow; `flow_run_id`
-    is that of the outermost run.
+    is that of the outermost run; `closure` is what the task's function closes over, by name.
     """
 
     task_key: str
@@ -42,6 +42,7 @@ class CacheContext:
     flow_run_id: str | None = None
     producer: Producer | None = field(default=None, repr=False)
     secret_key: bytes = field(default=b"", repr=False)
+    closure: Mapping[str, Any] = field(default_factory=dict)
 
 
 class CachePolicy:
@@ -101,7 +102,8 @@ class _Inputs(CachePolicy):
     without: frozenset[str] = frozenset()
 
     def part(self, context: CacheContext) -> str | None:
-        counted = {name: value for name, value in context.arguments.items() if name not in self.without}
+        inputs = {**context.arguments, **{f"closure:{name}": value for name, value in context.closure.items()}}
+        counted = {name: value for name, value in inputs.items() if name.removeprefix("closure:") not in self.without}
         try:
             return _digest(context, "inputs", counted)
         except UnkeyableInput as error:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, ClassVar, Literal
 
+from .core.canonical import closure_values
 from .core.fingerprint import source_digest
 from .core.names import shortened
 from .core.naming import module_name
@@ -69,6 +70,19 @@ class RunSpec:
     def source_digest(self) -> str | None:
         """The digest of the function's code, stored with each run; it tells when code has changed."""
         return source_digest(self.fn)
+
+    @property
+    def __asyncflow_key__(self) -> str:
+        return self.key
+
+    @functools.cached_property
+    def closed_over(self) -> tuple[str, ...]:
+        """The names of the outer variables that the function closes over; they count as inputs."""
+        return closure_names(self.fn)
+
+    def closure(self) -> dict[str, Any]:
+        """What the function closes over, by name, as it is now."""
+        return closure_values(inspect.unwrap(self.fn))
 
     def called_name(self, arguments: Mapping[str, Any]) -> str:
         """The name that the run-name function gives; it takes nothing, or `parameters`."""
@@ -179,6 +193,12 @@ def task_key(fn: Callable[..., Any], name: str | None) -> str:
             raise UnnamedCallable(f'{fn!r} has no lasting name to be known by; pass name="..." beside it.')
         qualname = name
     return f"{module_name(fn)}:{qualname}"
+
+
+def closure_names(fn: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of the outer variables that a function closes over."""
+    code = getattr(inspect.unwrap(fn), "__code__", None)
+    return code.co_freevars if code is not None else ()
 
 
 def checked_seconds(value: Any, option: str) -> float | None:

@@ -32,6 +32,7 @@ from .specs import (
     checked_serializer,
     checked_switch,
     checked_text,
+    closure_names,
     dress,
     function_of,
     is_async,
@@ -120,7 +121,7 @@ class Task(TaskSpec, Generic[P, R_co]):
             preview=checked_switch(preview, "preview"),
             limits=tuple(sorted(checked_names(limits, "limits"))),
             identity_key=_identity_key(key),
-            ignore_inputs=_ignored(ignore_inputs, binder),
+            ignore_inputs=_ignored(ignore_inputs, binder, closure_names(plain)),
             on_interrupted=checked_choice(on_interrupted, "on_interrupted", ("retry", "fail", "ask")),
             runs_in=checked_choice(runs_in, "runs_in", ("thread",)),
         )
@@ -341,11 +342,13 @@ def _identity_key(key: Any) -> Callable[..., Any] | None:
     )
 
 
-def _ignored(names: Any, binder: Binder) -> frozenset[str]:
+def _ignored(names: Any, binder: Binder, closed_over: tuple[str, ...]) -> frozenset[str]:
     ignored = checked_names(names, "ignore_inputs")
     for name in ignored:
-        if name not in binder.signature.parameters:
-            raise InvalidOption(f"ignore_inputs names {name!r}, which is no parameter of {binder.function_name}().")
+        if name not in binder.signature.parameters and name not in closed_over:
+            raise InvalidOption(
+                f"ignore_inputs names {name!r}, which {binder.function_name}() neither takes nor closes over."
+            )
     return ignored
 
 
@@ -405,7 +408,8 @@ def task(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
       `cache_expiration`, `refresh_cache`: answer equal calls across runs; concurrent ones run once.
     * `persist_result=False`: store the state only; `result_serializer`: "json" or "pickle"; `preview=False`: none.
     * `limits`: names of concurrency limits to hold while the body runs; `tags` with a limit act as limits too.
-    * `key`, `ignore_inputs`: what identifies a call inside its flow run, where arguments cannot or should not.
+    * `key`, `ignore_inputs`: what identifies a call inside its flow run, where arguments (and the variables that the
+      function closes over, which count as inputs too) cannot or should not.
     * `on_interrupted`: what a resume does with a call that was interrupted: "retry", "fail" or "ask".
     * `on_running`, `on_completion`, `on_failure`, `on_commit`, `on_rollback`: functions of (task, run, state).
 
@@ -432,4 +436,5 @@ def exponential_backoff(backoff_factor: float) -> Callable[[int], Sequence[float
 
 def task_input_hash(context: CacheContext, arguments: dict[str, Any]) -> str | None:
     """A `cache_key_fn`: equal arguments of the same code of the same task give one key; None where there is none."""
-    return input_hash(context.task_key, context.source_digest(), arguments)
+    inputs = {**arguments, **{f"closure:{name}": value for name, value in context.closure.items()}}
+    return input_hash(context.task_key, context.source_digest(), inputs)

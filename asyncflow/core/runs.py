@@ -6,7 +6,7 @@ import json
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from ..states import State, StateType
 
@@ -27,8 +27,7 @@ class Ownership:
         self.lost = False
 
 
-@dataclass(slots=True)
-class StoredValue:
+class StoredValue(NamedTuple):
     """A value as it is kept: bytes of a codec, here or in a file of that name; `preview` is JSON for people.
 
     `codec` names what decodes it; exactly one of `data` (inline) and `digest` (sha256 of the file's content) is set.
@@ -41,8 +40,7 @@ class StoredValue:
     preview: str | None = None
 
 
-@dataclass(slots=True)
-class StoredError:
+class StoredError(NamedTuple):
     """An exception as it is kept: JSON of its type, arguments, attributes, notes and traceback text."""
 
     data: str

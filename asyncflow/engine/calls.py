@@ -128,13 +128,18 @@ def reserve(call: Call[Any], frame: Frame) -> None:
 def _inputs(call: Call[Any]) -> dict[str, Any]:
     spec = call.spec
     if not isinstance(spec, TaskSpec):
-        return call.arguments
+        return call.arguments if not spec.closed_over else {**call.arguments, **_closure(spec)}
     if spec.identity_key is not None:
         args, kwargs = spec.binder.unbind(call.arguments)
         return {"key": spec.identity_key(*args, **kwargs)}
-    if spec.ignore_inputs:
-        return {name: value for name, value in call.arguments.items() if name not in spec.ignore_inputs}
-    return call.arguments
+    inputs = call.arguments if not spec.closed_over else {**call.arguments, **_closure(spec)}
+    if not spec.ignore_inputs:
+        return inputs
+    return {name: value for name, value in inputs.items() if name.removeprefix("closure:") not in spec.ignore_inputs}
+
+
+def _closure(spec: RunSpec) -> dict[str, Any]:
+    return {f"closure:{name}": value for name, value in spec.closure().items()}
 
 
 def _producers(frame: Frame) -> Any:

@@ -175,6 +175,7 @@ class Keeper:
             flow_parameters=flow.arguments if flow is not None else None,
             flow_run_id=call.run.owner.root_id,
             secret_key=self._secret,
+            closure=spec.closure() if spec.closed_over else {},
         )
         try:
             key = spec.cache_policy.key(context)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,7 @@ class ResultStore:
         """Write what is too large to be inline to its file; blocks. Raises `DatabaseUnavailable`."""
         if self._files is None or packed.data is None or packed.size <= self._inline_limit:
             return packed
-        return replace(packed, data=None, digest=self._files.write(packed.data))
+        return packed._replace(data=None, digest=self._files.write(packed.data))
 
     def pack(self, value: Any, serializer: str | None = None, preview: bool = True) -> StoredValue:
         """A value as bytes, inline whatever their size; no I/O.

@@ -12,12 +12,19 @@ from asyncflow import Application, current_run, flow, gather, task
 from asyncflow.core.runs import RunFilter
 
 
-@pytest.fixture
-def calls() -> Counter[str]:
-    return Counter()
+calls: Counter[str] = Counter()  # not closed over: what a task closes over counts as its input
+seen: list[list[tuple[int, int]]] = []
+ids: list[str] = []
 
 
-async def test_completed_tasks_are_replayed_and_failed_ones_run_again(tmp_path: Path, calls: Counter[str]) -> None:
+@pytest.fixture(autouse=True)
+def _fresh() -> None:
+    calls.clear()
+    seen.clear()
+    ids.clear()
+
+
+async def test_completed_tasks_are_replayed_and_failed_ones_run_again(tmp_path: Path) -> None:
     @task
     async def good(number: int) -> list[int]:
         calls[f"good-{number}"] += 1
@@ -44,7 +51,7 @@ async def test_completed_tasks_are_replayed_and_failed_ones_run_again(tmp_path: 
     assert len(runs) == 3
 
 
-async def test_equal_calls_are_told_apart_by_their_occurrence(tmp_path: Path, calls: Counter[str]) -> None:
+async def test_equal_calls_are_told_apart_by_their_occurrence(tmp_path: Path) -> None:
     @task
     async def poll(job: str) -> int:
         calls[job] += 1
@@ -66,7 +73,7 @@ async def test_equal_calls_are_told_apart_by_their_occurrence(tmp_path: Path, ca
     assert calls["job"] == 3
 
 
-async def test_branches_keep_equal_concurrent_calls_apart(tmp_path: Path, calls: Counter[str]) -> None:
+async def test_branches_keep_equal_concurrent_calls_apart(tmp_path: Path) -> None:
     @task
     async def token() -> int:
         calls["token"] += 1
@@ -80,8 +87,6 @@ async def test_branches_keep_equal_concurrent_calls_apart(tmp_path: Path, calls:
         turn = number if calls["attempt"] == 1 else 5 - number
         await pause(0.005 * turn)
         return number, await token()
-
-    seen: list[list[tuple[int, int]]] = []
 
     @flow(retries=1)
     async def pipeline() -> None:
@@ -97,13 +102,11 @@ async def test_branches_keep_equal_concurrent_calls_apart(tmp_path: Path, calls:
     assert calls["token"] == 5
 
 
-async def test_completed_subflows_are_replayed(tmp_path: Path, calls: Counter[str]) -> None:
+async def test_completed_subflows_are_replayed(tmp_path: Path) -> None:
     @flow
     async def inner(number: int) -> str:
         calls["inner"] += 1
         return current_run().id
-
-    ids: list[str] = []
 
     @flow(retries=1)
     async def outer() -> str:
@@ -119,7 +122,7 @@ async def test_completed_subflows_are_replayed(tmp_path: Path, calls: Counter[st
     assert calls["inner"] == 1
 
 
-async def test_a_result_that_was_not_kept_is_made_again(tmp_path: Path, calls: Counter[str]) -> None:
+async def test_a_result_that_was_not_kept_is_made_again(tmp_path: Path) -> None:
     @task(persist_result=False)
     async def unkept() -> int:
         calls["unkept"] += 1

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from typing import Any
 
 import pytest
 
-from asyncflow.core.runs import RUN_COLUMNS, RunFilter
+from asyncflow.core.runs import RUN_COLUMNS, RunFilter, RunWrite
 from asyncflow.exceptions import LeaseLost, StoreError
 from asyncflow.ports import Store
 
@@ -89,7 +90,7 @@ async def test_a_takeover_within_one_batch_refuses_what_comes_after_it(store: St
 
 
 @pytest.mark.parametrize("bad", [{"attempt": 2**70}, {"name": "\ud800"}, {"name": None}, {"tags": object()}])
-async def test_a_row_that_cannot_be_written_fails_alone_and_is_named(store: Store, bad: dict[str, object]) -> None:
+async def test_a_row_that_cannot_be_written_fails_alone_and_is_named(store: Store, bad: dict[str, Any]) -> None:
     flow = flow_write()
     writes = [task_write(flow) for _ in range(20)]
     wrong = task_write(flow, **bad)
@@ -119,10 +120,12 @@ async def test_a_write_for_which_nobody_waits_is_marked_done(store: Store) -> No
 
 async def test_put_from_many_threads_loses_nothing(store: Store) -> None:
     flows = [flow_write() for _ in range(400)]
-    threads = [
-        threading.Thread(target=lambda part=flows[start::4]: [store.put(write) for write in part])  # type: ignore[misc]
-        for start in range(4)
-    ]
+
+    def put(part: list[RunWrite]) -> None:
+        for write in part:
+            store.put(write)
+
+    threads = [threading.Thread(target=put, args=(flows[start::4],)) for start in range(4)]
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -496,7 +497,7 @@ def _leave_waiting(loop: asyncio.AbstractEventLoop, slots: Slots) -> Any:
         def __del__(self) -> None:
             """A loop that is closed like this leaves pending tasks; that is what the test is about."""
 
-    loop.set_task_factory(lambda loop, coro, **options: Quiet(coro, loop=loop, **options))  # type: ignore[arg-type]
+    loop.set_task_factory(lambda loop, coro, **options: Quiet(coro, loop=loop, **options))
     task = loop.create_task(coroutine)
     loop.run_forever()
     loop.close()
@@ -512,8 +513,8 @@ async def test_what_a_closed_loop_held_comes_free(slots: Slots) -> None:
 # -- cancellation -----------------------------------------------------------------------------------------------
 
 
-async def _taken_and_released(slots: Slots) -> None:
-    (await take(slots, "one", "two")).release()
+async def _taken_and_released(slots: Slots, told: Callable[[str], None]) -> None:
+    (await take(slots, "one", "two", waiting=told)).release()
 
 
 @pytest.mark.parametrize("contested", [False, True])
@@ -523,18 +524,23 @@ async def test_a_cancellation_anywhere_leaves_nothing_held(slots: Slots, store: 
     while reached:
         step += 1
         slots = slots_on(store)
-        lease = await take(slots, "one") if contested else None
-        victim = CancelledAt(_taken_and_released(slots), step)
+        lease = await take(slots_on(store), "one") if contested else None
+
+        def told(_: str, lease: Lease | None = lease) -> None:
+            assert lease is not None
+            asyncio.get_running_loop().call_later(0.001, lease.release)
+
+        victim = CancelledAt(_taken_and_released(slots, told), step)
         task = asyncio.ensure_future(_awaited(victim))
         behind = asyncio.create_task(take(slots, "one"))
-        if lease is not None:
-            asyncio.get_running_loop().call_later(0.001 * (step % 3), lease.release)
         await asyncio.wait((task,))
         reached = victim.reached
+        if lease is not None:
+            lease.release()
         assert task.cancelled() or not reached
         (await behind).release()
         assert await held(store) == []
-    assert step > (4 if contested else 3)
+    assert step >= (5 if contested else 3)
 
 
 async def _awaited(victim: CancelledAt) -> None:

@@ -54,7 +54,8 @@ def back(error: BaseException) -> BaseException:
 @pytest.mark.parametrize("error", [
     ValueError("x", 1, (2,), b"3"), KeyError("k"), OSError(2, "gone", "a.txt"), OSError(18, "x", "a", None, "b"),
     OSError("text only"), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), StopIteration(5), SystemExit(3),
-    ImportError("m", name="n", path="p"), SyntaxError("s", ("f.py", 1, 2, "text", 1, 3)), KeyboardInterrupt(), Exception(),
+    ImportError("m", name="n", path="p"), SyntaxError("s", ("f.py", 1, 2, "text", 1, 3)), KeyboardInterrupt(),
+    Exception(),
     Picky(4, reason="no"), HttpError(503, b"busy"), TaskRunTimeout("late"), DatabaseUnavailable("disk"),
     AsyncflowError("a"), AttributeError("a", name="n", obj=3),
 ], ids=lambda error: type(error).__name__)  # fmt: skip

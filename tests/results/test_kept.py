@@ -104,7 +104,7 @@ class Words(list[Any]):
     def append(self, item: Any) -> None:
         raise AssertionError("the type's own code runs on decode")
 
-    extend = __init__ = append
+    extend = append
 
 
 class Plain:
@@ -342,7 +342,7 @@ def _edited(value: Any, old: str, new: str) -> StoredValue:
     stored = MEMORY.encode(value)
     assert stored.data is not None
     assert old.encode() in stored.data
-    return dataclasses.replace(stored, data=stored.data.replace(old.encode(), new.encode()))
+    return stored._replace(data=stored.data.replace(old.encode(), new.encode()))
 
 
 @pytest.mark.parametrize(
@@ -481,7 +481,7 @@ def test_a_missing_or_changed_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(MissingResult, match=path.name):
         store.decode(stored)
     with pytest.raises(MissingResult):
-        store.decode(dataclasses.replace(stored, digest="../../etc/passwd"))
+        store.decode(stored._replace(digest="../../etc/passwd"))
     with pytest.raises(MissingResult):
         MEMORY.decode(stored)
 

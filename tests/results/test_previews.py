@@ -42,8 +42,9 @@ class Opaque:
 
 
 NAMES = [
-    "password", "db_password", "PASSWORD", "passwd", "pwd", "secret", "client-secret", "token", "accessToken", "api_key",
-    "apiKey", "x-api-key", "API KEY", "Authorization", "credentials", "private_key", "aws_access_key_id", "cookie",
+    "password", "db_password", "PASSWORD", "passwd", "pwd", "secret", "client-secret", "token", "accessToken",
+    "api_key", "apiKey", "x-api-key", "API KEY", "Authorization", "credentials",
+    "private_key", "aws_access_key_id", "cookie",
 ]  # fmt: skip
 
 

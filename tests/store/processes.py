@@ -21,7 +21,16 @@ async def started(path: Path, executor_id: str, body: str) -> Process:
     """A process that runs `body` (the inside of an async function) with a `store` of that executor."""
     code = HEAD + "async def main():\n" + "".join(f"    {row}\n" for row in body.splitlines()) + "asyncio.run(main())\n"
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, str(path), executor_id, stdin=PIPE, stdout=PIPE, stderr=PIPE
+        sys.executable,
+        "-W",
+        "ignore::DeprecationWarning",
+        "-c",
+        code,
+        str(path),
+        executor_id,
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=PIPE,
     )
 
 

@@ -12,12 +12,14 @@ import pytest
 
 from asyncflow.exceptions import StoreError
 from asyncflow.ports import LimitRecord
-from asyncflow.store.liveness import LockFiles, boot_id, host_name
+from asyncflow.store.liveness import boot_id, host_name
 from asyncflow.store.sqlite import SQLiteStore
 
 from ..contracts.makers import commit, executor, flow_write, holding
 from .conftest import Opener
 from .processes import said, started
+
+HERE = {"host": host_name(), "boot_id": boot_id()}
 
 HOLDING = (
     "await store.open()\n"
@@ -70,7 +72,7 @@ async def test_a_closed_process_leaves_nothing(limited: SQLiteStore, path: Path)
 async def test_reaping_names_the_dead_and_spares_the_unknown(limited: SQLiteStore) -> None:
     await limited.enlist(executor("elsewhere"))
     await limited.enlist(executor("before the last start", host=host_name(), boot_id="earlier"))
-    await limited.enlist(executor("without a file", host=host_name(), boot_id=boot_id()))
+    await limited.enlist(executor("without a file", **HERE))
     assert await limited.reap() == ["before the last start"]
     assert {found.id for found in await limited.executors()} == {"elsewhere", "without a file", "me"}
 
@@ -98,50 +100,55 @@ async def test_an_executor_is_open_once_in_a_process(opened: Opener, path: Path)
 async def test_a_file_of_the_same_name_that_is_another_file_tells_nothing(limited: SQLiteStore, path: Path) -> None:
     lock = Path(f"{path}.locks", "other.lock")
     lock.touch()
-    free = executor("other", host=host_name(), boot_id=boot_id(), lock_inode=lock.stat().st_ino)
+    free = executor("other", **HERE, lock_inode=lock.stat().st_ino)
     assert await limited.alive(free) is False
     assert await limited.alive(replace(free, lock_inode=1)) is None
 
 
-def test_a_forked_child_does_not_take_its_parents_locks_for_its_own(tmp_path: Path) -> None:
-    database = str(tmp_path / "runs.db")
-    locks = LockFiles(database)
-    inode = locks.hold("me")
-    me = executor("me", host=host_name(), boot_id=boot_id(), lock_inode=inode)
-    assert locks.alive(me) is True
-    child = os.fork()
-    if child == 0:
-        seen = locks.alive(me)  # through the kernel, since the registry is the parent's
-        locks.release("me")  # must not touch the parent's file
-        os._exit(0 if seen is True else 1)
-    assert os.waitpid(child, 0)[1] == 0
-    assert os.path.exists(f"{database}.locks/me.lock")
-    locks.release("me")
-    assert not os.path.exists(f"{database}.locks/me.lock")
+FORKING_LOCKS = """
+import os
+from asyncflow.ports import Executor
+from asyncflow.store.liveness import LockFiles, boot_id, host_name
+locks = LockFiles(sys.argv[1])
+inode = locks.hold("me")
+me = Executor("me", host_name(), boot_id(), os.getpid(), 1, inode)
+assert locks.alive(me) is True
+child = os.fork()
+if child == 0:
+    seen = locks.alive(me)  # through the kernel, since the registry is the parent's
+    locks.release("me")  # must not touch the parent's file
+    os._exit(0 if seen is True else 2)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), os.listdir(sys.argv[1] + ".locks"))
+locks.release("me")
+print(os.listdir(sys.argv[1] + ".locks"))
+"""
+
+
+async def test_a_forked_child_does_not_take_its_parents_locks_for_its_own(path: Path) -> None:
+    other = await started(path, "other", FORKING_LOCKS.strip())
+    assert await said(other) == "0 ['me.lock']"
+    assert await said(other) == "[]"
+    assert (await other.communicate())[1] == b""
 
 
 FORKING = """
-pid = None
-async def go():
-    global pid
-    await store.open()
-    pid = os.fork()
-    if pid == 0:
-        from asyncflow.exceptions import DatabaseUnavailable
-        try:
-            await store.flush()
-        except DatabaseUnavailable as error:
-            os._exit(0 if "fork" in str(error) else 2)
-        os._exit(3)
-    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-    await store.flush()
-    await store.close()
+import os
+from asyncflow.core.runs import RunWrite
+await store.open()
+child = os.fork()
+if child == 0:
+    write = RunWrite((), (), "r", 1)
+    store.put(write)
+    store.close_now()
+    os._exit(0 if write.done and "fork" in str(write.error) else 2)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+await store.flush()
+await store.close()
 """
 
 
 async def test_a_store_refuses_to_work_in_a_forked_child(path: Path) -> None:
-    body = "import os\n" + FORKING.strip().replace("global pid", "nonlocal pid") + "\nawait go()"
-    other = await started(path, "other", body)
+    other = await started(path, "other", FORKING.strip())
     assert await said(other) == "0"
     _, errors = await other.communicate()
     assert (other.returncode, errors) == (0, b"")

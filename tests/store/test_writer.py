@@ -40,7 +40,12 @@ async def test_many_writes_share_few_transactions(store: SQLiteStore) -> None:
 async def test_a_batch_wakes_a_loop_once(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     woken: list[int] = []
     settle_all = writer._settle_all
-    monkeypatch.setattr(writer, "_settle_all", lambda items: (woken.append(len(items)), settle_all(items)))
+
+    def counting(items: list[Any]) -> None:
+        woken.append(len(items))
+        settle_all(items)
+
+    monkeypatch.setattr(writer, "_settle_all", counting)
     held = threading.Event()
     store._session.post(lambda: held.wait(10))
     waiters = put_all(store, [flow_write() for _ in range(100)])

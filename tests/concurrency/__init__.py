@@ -1,0 +1,1 @@
+"""Tests of limits in the user's own code."""
