@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from contextvars import copy_context
-from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from .context import Frame, current_frame, push_scope, scope_of
@@ -136,20 +135,30 @@ def _wait_here(futures: list[Future[R]], timeout: float | None, return_when: str
     if not wanted.is_met():
         arrived: queue.SimpleQueue[Future[R]] = queue.SimpleQueue()
         deadline = None if timeout is None else _monotonic() + timeout
-        callbacks = [(future, partial(arrived.put, future)) for future in wanted.pending]
-        for future, callback in callbacks:
-            future._refuse_blocked(current_frame(), _running_loop())
-            future._on_owner(future._add, callback)
+        _watch(wanted.pending, arrived.put, _running_loop())
         with vacated_place(), suppress(queue.Empty):
             while not wanted.is_met():
                 left = None if deadline is None else max(0.0, deadline - _monotonic())
                 wanted.arrive(arrived.get(timeout=left))
-        _drop_all(callbacks)
+        _unwatch(wanted.pending, arrived.put)
     return _split(futures)
 
 
-def _drop_all(callbacks: Iterable[tuple[Future[Any], Callable[[], object]]]) -> None:
-    for future, callback in callbacks:
+def _watch(
+    futures: Iterable[Future[Any]],
+    callback: Callable[[Future[Any]], object],
+    blocked: asyncio.AbstractEventLoop | None,
+) -> None:
+    """Have each future tell of its end; `blocked` is the loop that the wait itself keeps from running."""
+    frame = current_frame()
+    for future in futures:
+        if not future.done():
+            future._refuse_blocked(frame, blocked)
+        future.owner_ended(callback)
+
+
+def _unwatch(futures: Iterable[Future[Any]], callback: Callable[[Future[Any]], object]) -> None:
+    for future in futures:
         if not future.done():
             future._on_owner(future._drop, callback)
 
@@ -175,29 +184,20 @@ class _Arrivals:
         self._futures = list(futures)
         self._arrived: deque[Future[Any]] = deque()
         self._waiter: asyncio.Future[None] | None = None
-        self._callbacks: list[tuple[Future[Any], Callable[[], object]]] = []
 
     def __enter__(self) -> _Arrivals:
-        for future in self._futures:
-            if not future.done():
-                future._refuse_blocked(current_frame(), None)
-            callback = self._callback(future)
-            self._callbacks.append((future, callback))
-            future._on_owner(future._add, callback)
+        _watch(self._futures, self._arrive_from_anywhere, None)
         return self
 
     def __exit__(self, *error: object) -> None:
-        _drop_all(self._callbacks)
+        _unwatch(self._futures, self._arrive_from_anywhere)
 
-    def _callback(self, future: Future[Any]) -> Callable[[], object]:
-        if future.owner_loop is self._loop:
-            return partial(self._arrive, future)
-
-        def from_elsewhere() -> None:
-            with suppress(RuntimeError):  # this loop may be closed: then nobody waits any more
-                self._loop.call_soon_threadsafe(self._arrive, future)
-
-        return from_elsewhere
+    def _arrive_from_anywhere(self, future: Future[Any]) -> None:
+        if _running_loop() is self._loop:
+            self._arrive(future)
+            return
+        with suppress(RuntimeError):  # this loop may be closed: then nobody waits any more
+            self._loop.call_soon_threadsafe(self._arrive, future)
 
     def _arrive(self, future: Future[Any]) -> None:
         self._arrived.append(future)
@@ -233,13 +233,7 @@ class as_completed(Generic[R]):
     def __iter__(self) -> Iterator[Future[R]]:
         arrived: queue.SimpleQueue[Future[R]] = queue.SimpleQueue()
         deadline = None if self._timeout is None else _monotonic() + self._timeout
-        callbacks = []
-        for future in self._futures:
-            if not future.done():
-                future._refuse_blocked(current_frame(), _running_loop())
-            callback = partial(arrived.put, future)
-            callbacks.append((future, callback))
-            future._on_owner(future._add, callback)
+        _watch(self._futures, arrived.put, _running_loop())
         try:
             for count in range(len(self._futures)):
                 left = None if deadline is None else max(0.0, deadline - _monotonic())
@@ -251,7 +245,7 @@ class as_completed(Generic[R]):
                 future.look()
                 yield future
         finally:
-            _drop_all(callbacks)
+            _unwatch(self._futures, arrived.put)
 
     async def __aiter__(self) -> AsyncIterator[Future[R]]:
         deadline = None if self._timeout is None else _monotonic() + self._timeout

@@ -41,13 +41,15 @@ class Future(Generic[R]):
 
     __slots__ = ("__weakref__", "_callbacks", "_loop", "_make", "_observed", "_run", "_state", "_task", "cancel_reason")
 
-    def __init__(self, run: Run | None, loop: asyncio.AbstractEventLoop, make: Callable[[], Run] | None = None) -> None:
+    def __init__(
+        self, run: Run | None, loop: asyncio.AbstractEventLoop, make: Callable[[Future[R]], Run] | None = None
+    ) -> None:
         self._run = run
         self._make = make
         self._loop = loop
         self._state: State[R] | None = None
         self._task: asyncio.Task[Any] | None = None
-        self._callbacks: list[Callable[[], object]] | None = None
+        self._callbacks: list[Callable[[Future[R]], object]] | Callable[[Future[R]], object] | None = None
         self._observed = False
         self.cancel_reason: str | None = None
 
@@ -59,8 +61,13 @@ class Future(Generic[R]):
         """The run behind this future. One of a long map is made when it is first asked for, or begins."""
         if self._run is None:
             assert self._make is not None
-            self._run, self._make = self._make(), None
+            self.begin(self._make(self))
+        assert self._run is not None
         return self._run
+
+    def begin(self, run: Run) -> None:
+        """The run of a future that was handed out before it was made."""
+        self._run, self._make = run, None
 
     @property
     def __asyncflow_key__(self) -> str | None:
@@ -124,7 +131,7 @@ class Future(Generic[R]):
     def add_done_callback(self, fn: Callable[[Future[R]], object]) -> None:
         """Call `fn(future)` on the owner's loop when the run has ended; at once if it has."""
         self._observed = True
-        self._on_owner(self._add, lambda: fn(self))
+        self._on_owner(self._add, fn)
 
     # -- the owner's side -------------------------------------------------------------------------------------
 
@@ -132,7 +139,9 @@ class Future(Generic[R]):
         """Make the outcome known; called once, on the owner's loop, after the commit."""
         self._state = state
         callbacks, self._callbacks = self._callbacks, None
-        for callback in callbacks or ():
+        if callbacks is None:
+            return
+        for callback in callbacks if isinstance(callbacks, list) else (callbacks,):
             self._call(callback)
 
     def attach(self, task: asyncio.Task[Any]) -> None:
@@ -141,8 +150,8 @@ class Future(Generic[R]):
         if self.cancel_reason is not None:
             self._cancel_task()
 
-    def owner_ended(self, callback: Callable[[], object]) -> None:
-        """Call `callback()` on the owner's loop when the run has ended, without counting as a look."""
+    def owner_ended(self, callback: Callable[[Future[R]], object]) -> None:
+        """Call `callback(future)` on the owner's loop when the run has ended, without counting as a look."""
         self._on_owner(self._add, callback)
 
     @property
@@ -176,7 +185,7 @@ class Future(Generic[R]):
         self._refuse_blocked(current_frame(), None)
         waiter = loop.create_future()
         if loop is self._loop:
-            arrived: Callable[[], object] = functools.partial(_arrive, waiter)
+            arrived: Callable[[Future[R]], object] = functools.partial(_arrive, waiter)
             self._add(arrived)
         else:
             arrived = functools.partial(_wake, loop, waiter)
@@ -190,11 +199,15 @@ class Future(Generic[R]):
     def _block(self, timeout: float | None) -> None:
         self._refuse_blocked(current_frame(), _running_loop())
         arrived = threading.Event()
-        self._on_owner(self._add, arrived.set)
+
+        def arrive(_: Future[R]) -> None:
+            arrived.set()
+
+        self._on_owner(self._add, arrive)
         with vacated_place():
             arrived.wait(timeout)
         if self._state is None:
-            self._on_owner(self._drop, arrived.set)
+            self._on_owner(self._drop, arrive)
 
     def _refuse_blocked(self, frame: Frame | None, running: asyncio.AbstractEventLoop | None) -> None:
         if frame is not None:
@@ -235,21 +248,28 @@ class Future(Generic[R]):
                 ) from None
             fn(*args)
 
-    def _add(self, callback: Callable[[], object]) -> None:
+    def _add(self, callback: Callable[[Future[R]], object]) -> None:
+        waiting = self._callbacks
         if self._state is not None:
             self._call(callback)
-        elif self._callbacks is None:
-            self._callbacks = [callback]
+        elif waiting is None:
+            self._callbacks = callback  # most futures have one, and need no list for it
+        elif isinstance(waiting, list):
+            waiting.append(callback)
         else:
-            self._callbacks.append(callback)
+            self._callbacks = [waiting, callback]
 
-    def _drop(self, callback: Callable[[], object]) -> None:
-        if self._callbacks is not None and callback in self._callbacks:
-            self._callbacks.remove(callback)
+    def _drop(self, callback: Callable[[Future[R]], object]) -> None:
+        waiting = self._callbacks
+        if isinstance(waiting, list):
+            if callback in waiting:
+                waiting.remove(callback)
+        elif waiting == callback:
+            self._callbacks = None
 
-    def _call(self, callback: Callable[[], object]) -> None:
+    def _call(self, callback: Callable[[Future[R]], object]) -> None:
         try:
-            callback()
+            callback(self)
         except Exception as error:  # a callback's error is its author's, never the run's
             context = {"message": f"Exception in a done callback of {self!r}", "exception": error}
             self._loop.call_exception_handler(context)
@@ -274,12 +294,12 @@ def blocks_here() -> bool:
     return frame is not None and running in frame.blocked
 
 
-def _arrive(waiter: asyncio.Future[None]) -> None:
+def _arrive(waiter: asyncio.Future[None], _: Any = None) -> None:
     if not waiter.done():
         waiter.set_result(None)
 
 
-def _wake(loop: asyncio.AbstractEventLoop, waiter: asyncio.Future[None]) -> None:
+def _wake(loop: asyncio.AbstractEventLoop, waiter: asyncio.Future[None], _: Any = None) -> None:
     with suppress(RuntimeError):  # the waiter's loop may be closed: then nobody waits any more
         loop.call_soon_threadsafe(_arrive, waiter)
 

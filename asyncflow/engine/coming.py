@@ -100,5 +100,5 @@ async def _ended(future: Future[Any]) -> None:
         if not ended.done():
             ended.set_result(None)
 
-    future.owner_ended(lambda: loop.call_soon_threadsafe(tell))
+    future.owner_ended(lambda _: loop.call_soon_threadsafe(tell))
     await ended

@@ -106,67 +106,54 @@ class _Pump:
         self._engine = engine
         self._make = make
         self._free = limit
-        self._waiting: deque[_Later] = deque()
+        self._waiting: dict[Future[Any], dict[str, Any]] = {}
+        self._made: dict[Future[Any], Call[Any]] = {}
         self._context = copy_context()
-        self._lock = threading.Lock()
-        self.making = threading.RLock()
+        self._lock = threading.RLock()
         self._children, self._loop = engine.owner(parent)
+        self._early = self._run_of  # one bound method for all futures
 
     def add(self, arguments: dict[str, Any]) -> Future[Any]:
         with self._lock:
-            if self._free > 0:
-                self._free -= 1
-                call = self._make(arguments)
-                future, _ = self._engine.adopt(call)
-            else:
-                later = _Later(self, arguments)
-                later.future = future = Future(None, self._loop, later.run)
+            if self._free <= 0:
+                future: Future[Any] = Future(None, self._loop, self._early)
                 self._children.add(future)
-                self._waiting.append(later)
+                self._waiting[future] = arguments
                 return future
+            self._free -= 1
+            call = self._make(arguments)
+            future, _ = self._engine.adopt(call)
         self._start(call)
         return future
 
-    def call(self, arguments: dict[str, Any], future: Future[Any]) -> Call[Any]:
-        """Make a call whose future was handed out before, in the context of the map."""
-        call = self._context.copy().run(self._make, arguments)
-        self._engine.prepare(call)
-        call.future = future
+    def _ended(self) -> None:
+        with self._lock:
+            future = next(iter(self._waiting), None)
+            if future is None:
+                self._free += 1
+                return
+            call = self._call_of(future)
+            del self._waiting[future]
+            self._made.pop(future, None)
+        future.begin(call.run)
+        self._start(call)
+
+    def _run_of(self, future: Future[Any]) -> Run:
+        with self._lock:
+            call = self._made[future] = self._call_of(future)
+        return call.run
+
+    def _call_of(self, future: Future[Any]) -> Call[Any]:
+        call = self._made.get(future)
+        if call is None:
+            call = self._context.copy().run(self._make, self._waiting[future])
+            self._engine.prepare(call)
+            call.future = future
         return call
 
     def _start(self, call: Call[Any]) -> None:
         call.on_decided = self._ended
         self._context.copy().run(self._engine.start, call, self._children)
-
-    def _ended(self) -> None:
-        with self._lock:
-            if not self._waiting:
-                self._free += 1
-                return
-            later = self._waiting.popleft()
-        later.run()
-        assert later.call is not None
-        self._start(later.call)
-
-
-class _Later:
-    """A call of a map whose turn has not come yet."""
-
-    __slots__ = ("_arguments", "_lock", "_pump", "call", "future")
-
-    def __init__(self, pump: _Pump, arguments: dict[str, Any]) -> None:
-        self._pump = pump
-        self._arguments = arguments
-        self._lock = pump.making
-        self.call: Call[Any] | None = None
-        self.future: Future[Any]
-
-    def run(self) -> Run:
-        """Make the call now, if it is not made."""
-        with self._lock:
-            if self.call is None:
-                self.call = self._pump.call(self._arguments, self.future)
-            return self.call.run
 
 
 class Stream(Generic[R]):
@@ -285,7 +272,7 @@ class _Flights:
 
     def add(self, future: Future[Any]) -> None:
         self._all[future] = None
-        future.owner_ended(lambda: self._ended(future))
+        future.owner_ended(self._ended)
 
     def _ended(self, future: Future[Any]) -> None:
         if asyncio._get_running_loop() is not self._loop:
