@@ -15,7 +15,6 @@ from ..core.template import render
 from ..exceptions import (
     AsyncflowError,
     MissingContext,
-    TooManyPending,
 )
 from ..handles import Future
 from ..ports import Results, Surroundings
@@ -75,25 +74,23 @@ class Engine:
     # -- the doors --------------------------------------------------------------------------------------------
 
     def submit(self, call: Call[Any]) -> Future[Any]:
-        """Start a call on its owner's loop and give a handle on it; from any thread."""
-        future, children = self.adopt(call)
+        """Start a call on its owner's loop and give a handle on it; from any thread. Raises `TooManyPending`."""
+        children, _ = self.owner(call.parent)
+        if children.max_in_flight is not None:
+            children.admit(len(children.live) + 1)
+        future = self.adopt(call)
         self.start(call, children)
         return future
 
-    def adopt(self, call: Call[Any]) -> tuple[Future[Any], Children]:
-        """Make the handle of a call among its owner's children, without starting it. Raises `TooManyPending`."""
+    def adopt(self, call: Call[Any]) -> Future[Any]:
+        """Make the handle of a call among its owner's children, without starting it."""
         children, loop = self.owner(call.parent)
-        if children.max_in_flight is not None and len(children.live) >= children.max_in_flight:
-            raise TooManyPending(
-                f"{len(children.live)} tasks are in flight, and max_in_flight is {children.max_in_flight} for "
-                f"{call.spec.name!r}'s owner; use map(limit=...) or stream(), or raise it."
-            )
         if call.run is None:
             self.prepare(call)
         future: Future[Any] = Future(call.run, loop)
         call.future = future
         children.add(future)
-        return future, children
+        return future
 
     def owner(self, parent: Frame | None) -> tuple[Children, asyncio.AbstractEventLoop]:
         """Whose children the runs submitted from this body are, and the loop on which they live."""

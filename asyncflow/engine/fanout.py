@@ -111,6 +111,7 @@ class _Pump:
         self._context = copy_context()
         self._lock = threading.RLock()
         self._children, self._loop = engine.owner(parent)
+        self._children.admit(limit)
         self._early = self._run_of  # one bound method for all futures
 
     def add(self, arguments: dict[str, Any]) -> Future[Any]:
@@ -122,7 +123,7 @@ class _Pump:
                 return future
             self._free -= 1
             call = self._make(arguments)
-            future, _ = self._engine.adopt(call)
+            future = self._engine.adopt(call)
         self._start(call)
         return future
 

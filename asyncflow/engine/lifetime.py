@@ -7,6 +7,7 @@ from typing import Any
 
 from anyio import CancelScope
 
+from ..exceptions import TooManyPending
 from ..handles import Future
 
 
@@ -20,6 +21,14 @@ class Children:
         self.failed: list[Future[Any]] = []
         self.max_in_flight = max_in_flight
         self._drained: asyncio.Future[None] | None = None
+
+    def admit(self, count: int) -> None:
+        """Refuse so many at a time, if they are more than the owner's flow allows. Raises `TooManyPending`."""
+        if self.max_in_flight is not None and count > self.max_in_flight:
+            raise TooManyPending(
+                f"{count} tasks would be in flight, and max_in_flight of this flow is {self.max_in_flight}; "
+                "use map(limit=...) or stream(limit=...) within it, or raise it."
+            )
 
     def add(self, future: Future[Any]) -> None:
         """Take a submitted run in."""
