@@ -42,7 +42,7 @@ def call(**changes: Any) -> CacheContext:
         (INPUTS + RUN_ID, {"arguments", "flow_run_id"}),
         (DEFAULT, {"arguments", "source_digest", "flow_run_id"}),
     ],
-    ids=repr,
+    ids=lambda value: repr(value) if isinstance(value, CachePolicy) else " ".join(sorted(value)),
 )
 def test_a_policy_looks_at_what_it_says_and_at_the_task(policy: CachePolicy, seen: set[str]) -> None:
     changes: dict[str, Any] = {
