@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import logging as run_logging
 from .console import Console
+from .core.ids import IdMaker
 from .core.validation import warm_up
 from .engine.caching import Caching
 from .engine.crossing import Pool
@@ -81,7 +81,7 @@ def assemble(
     pool: Pool,
     *,
     executor_id: str,
-    ids: Callable[[], str],
+    ids: IdMaker,
     source: random.Random,
 ) -> Parts:
     """Put the parts together around an open store; gives the surroundings their store, secret and engine."""

@@ -73,10 +73,13 @@ class Frame:
         self.tags: frozenset[str] = run.tags
         self.lineage: Any = None
         self.replay: Any = None
-        self.log_prints: bool = _inherited(
-            spec.log_prints, getattr(parent, "log_prints", None), application.settings.log_prints
-        )
-        self.persist: bool = _inherited(spec.persist_result, getattr(parent, "persist", None), True)
+        prints, persist = spec.log_prints, spec.persist_result
+        if prints is None:
+            prints = application.settings.log_prints if parent is None else parent.log_prints
+        if persist is None:
+            persist = parent is None or parent.persist
+        self.log_prints: bool = prints
+        self.persist: bool = persist
         self.durability: str = parent.durability if parent is not None else application.settings.durability
 
     @property
@@ -86,12 +89,6 @@ class Frame:
         if counts is None:
             counts = self._counts = Counts()
         return counts
-
-
-def _inherited(own: bool | None, parents: bool | None, default: bool) -> bool:
-    if own is not None:
-        return own
-    return default if parents is None else parents
 
 
 _frame: ContextVar[Frame | None] = ContextVar("asyncflow_frame", default=None)

@@ -76,6 +76,11 @@ class RunSpec:
         return self.key
 
     @functools.cached_property
+    def identity_options(self) -> bool:
+        """Whether more or less than the arguments identifies a call."""
+        return bool(self.closed_over)
+
+    @functools.cached_property
     def closed_over(self) -> tuple[str, ...]:
         """The names of the outer variables that the function closes over; they count as inputs."""
         return closure_names(self.fn)
@@ -145,6 +150,11 @@ class TaskSpec(RunSpec):
     on_interrupted: str = "retry"
     runs_in: str = "thread"
     kind: ClassVar[Literal["flow", "task"]] = "task"
+
+    @functools.cached_property
+    def identity_options(self) -> bool:
+        """Whether more or less than the arguments identifies a call."""
+        return bool(self.closed_over or self.ignore_inputs) or self.identity_key is not None
 
     @functools.cached_property
     def is_direct(self) -> bool:

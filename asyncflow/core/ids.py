@@ -32,8 +32,9 @@ class IdMaker:
         self._head = self._tail = ""
         self._pid = os.getpid()
 
-    def __call__(self) -> str:
-        millisecond = self._now() // 1000
+    def __call__(self, now: int | None = None) -> str:
+        """A new id, of this time (microseconds since the epoch) or of now."""
+        millisecond = (self._now() if now is None else now) // 1000
         with self._lock:
             if millisecond > self._millisecond or self._count == 0xFFF:
                 self._turn(max(millisecond, self._millisecond + 1))

@@ -110,9 +110,12 @@ def reserve(call: Call[Any], frame: Frame) -> None:
         call.unkeyed = f"it was called inside {frame.run.name!r}, which has no identity itself"
         return
     try:
-        digest = fingerprint_call(
-            call.spec.key, scope_of(frame), _inputs(call), producer=_producers(frame), secret_key=_secret(frame)
-        )
+        if call.plain and not call.spec.identity_options:
+            digest = fingerprint_call(call.spec.key, scope_of(frame), call.arguments)
+        else:
+            digest = fingerprint_call(
+                call.spec.key, scope_of(frame), _inputs(call), producer=_producers(frame), secret_key=_secret(frame)
+            )
     except UnkeyableInput as error:
         call.unkeyed = str(error)
         _warn_unkeyed(call, frame)

@@ -19,7 +19,7 @@ from ..exceptions import (
 from ..handles import Future
 from ..ports import Results, Surroundings
 from ..specs import FlowSpec, RunSpec, TaskSpec
-from ..states import AwaitingConcurrencySlot, AwaitingRetry, Cancelled, State, StateType
+from ..states import AwaitingConcurrencySlot, AwaitingRetry, Cancelled, Pending, State, StateType
 from .bodies import Bodies
 from .caching import Caching
 from .calls import Call, dependencies, is_flow, release_identity
@@ -33,6 +33,8 @@ from .slots import Lease, Slots
 from .upstream import resolve
 from .voice import Voice
 
+NEW: State[Any] = State(StateType.PENDING, "Pending")
+"""The state of every run that nothing was written of yet."""
 STOPS = (asyncio.CancelledError, KeyboardInterrupt, SystemExit, Interrupted)
 
 
@@ -49,7 +51,7 @@ class Engine:
         pool: Pool,
         *,
         executor_id: str,
-        ids: Callable[[], str],
+        ids: Callable[[int], str],
         source: random.Random,
     ) -> None:
         self.application = application
@@ -142,10 +144,7 @@ class Engine:
         flow = parent.flow if parent is not None else None
         now = self._clock.now()
         name = run_name(self._source) if spec.kind == "flow" else self._task_run_name(spec, flow)
-        state: State[Any] = State(StateType.PENDING, "Pending")
-        state.timestamp = now
-        call.run = run = Run(self._ids(), spec.kind, name, spec.name, spec.key, state, now)
-        state.run_id = run.id
+        call.run = run = Run(self._ids(now), spec.kind, name, spec.name, spec.key, NEW, now)
         run.tags = call.tags | spec.tags if call.tags else spec.tags
         run.source_digest = spec.source_digest
         if parent is None:
@@ -222,6 +221,7 @@ class Engine:
     async def _task_steps(self, call: Call[TaskSpec]) -> State[Any]:
         """The order of a task run: upstream -> journal -> cache -> limits -> attempts; keeping comes after it."""
         if call.upstream or call.wait_for:
+            self.journal.move(call.run, Pending())
             failed = await resolve(call)
             if failed is not None:
                 return failed
@@ -245,7 +245,7 @@ class Engine:
         if call.key is not None and (replayed := await self._replayed(call)) is not None:
             return replayed
         run.parameters = self.results.preview(call.arguments)
-        self.journal.move(run, run.state)
+        self.journal.move(run, Pending())
         try:
             if spec.validate_parameters:
                 call.arguments = spec.validated(call.arguments)

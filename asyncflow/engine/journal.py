@@ -121,7 +121,10 @@ class Journal:
         parent = run.parent
         if parent is not None and parent.queued is None:
             self._log.put(self._write(parent))
-        moves = self._unwritten_moves(run)
+        if run.queued is None and not run.moves:
+            moves: tuple[tuple[Any, ...], ...] = (move_row(run),)
+        else:
+            moves = self._unwritten_moves(run)
         run.queued = run.state
         return RunWrite(run_row(run), moves, owner.root_id, owner.epoch)
 
