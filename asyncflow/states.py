@@ -25,6 +25,8 @@ class StateType(StrEnum):
     CANCELLED = "CANCELLED"
     CRASHED = "CRASHED"
 
+    __hash__ = str.__hash__  # Enum's own is written in Python, and states are looked up at every move
+
 
 _T = StateType
 TERMINAL = frozenset({_T.COMPLETED, _T.FAILED, _T.CANCELLED, _T.CRASHED})

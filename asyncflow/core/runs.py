@@ -246,4 +246,5 @@ def run_row(run: Run) -> tuple[Any, ...]:
         return (*head, None, None, None, None, None, None)
     if isinstance(kept, StoredError):
         return (*head, None, None, None, None, None, kept.data)
-    return (*head, kept.codec, kept.data, kept.digest, kept.size, kept.preview, None)
+    data = bytearray(kept.data) if kept.data is not None else None  # bound without a look for an adapter
+    return (*head, kept.codec, data, kept.digest, kept.size, kept.preview, None)

@@ -10,6 +10,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 from ..core.runs import MOVE_COLUMNS, RUN_COLUMNS, LogLine, RunWrite
@@ -28,16 +29,40 @@ _CREATED, _DIGEST, _SIZE = (RUN_COLUMNS.index(name) for name in ("created_at", "
 
 
 class _Insert:
-    """An insert statement for each of the chunk sizes."""
+    """An insert statement for each of the chunk sizes, and for each set of columns that is not all null.
+
+    A null that is bound costs more than any value: the driver looks for an adapter of its type, in vain, every time.
+    """
 
     def __init__(self, table: str, columns: Sequence[str], on_conflict: str = "") -> None:
-        marks = f"({', '.join('?' * len(columns))})"
-        head = f"insert into {table} ({', '.join(columns)}) values "
-        self._statements = {size: head + ", ".join([marks] * size) + on_conflict for size in _CHUNKS}
+        self._table = table
+        self._columns = columns
+        self._on_conflict = on_conflict
+        self._statements: dict[tuple[int, tuple[int, ...]], str] = {}
 
     def __call__(self, raw: sqlite3.Connection, rows: Sequence[Row]) -> None:
         for part in _chunked(rows):
-            raw.execute(self._statements[len(part)], list(chain.from_iterable(part)))
+            used = self._used(part)
+            values = part if len(used) == len(self._columns) else map(itemgetter(*used), part)
+            raw.execute(self._statement(len(part), used), list(chain.from_iterable(values)))
+
+    def _used(self, rows: Sequence[Row]) -> tuple[int, ...]:
+        count = len(rows)
+        null = {
+            index
+            for index, value in enumerate(rows[0])
+            if value is None and [row[index] for row in rows].count(None) == count
+        }
+        return tuple(index for index in range(len(self._columns)) if index not in null)
+
+    def _statement(self, size: int, used: tuple[int, ...]) -> str:
+        statement = self._statements.get((size, used))
+        if statement is None:
+            names = ", ".join(self._columns[index] for index in used)
+            marks = ", ".join([f"({', '.join('?' * len(used))})"] * size)
+            statement = f"insert into {self._table} ({names}) values {marks}{self._on_conflict}"
+            self._statements[size, used] = statement
+        return statement
 
 
 def _chunked(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
