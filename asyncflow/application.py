@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from .context import current_frame
 from .core.clock import SystemClock
 from .core.ids import IdMaker
+from .core.tracebacks import prune
 from .engine.calls import Call
 from .engine.crossing import LentThread, Pool, block_on, blocking_loops, house_loops
 from .exceptions import ApplicationChoice, InvalidOption
@@ -246,11 +247,16 @@ def run_call(call: Call[Any], return_state: bool) -> Any:
     if return_state is not True and return_state is not False:
         raise InvalidOption(f"return_state is {return_state!r}; it takes True or False.")
     if call.spec.is_async:
-        return _started(call, return_state)
+        coroutine: Any = _started(call, return_state)
+        coroutine.__qualname__ = call.spec.qualname  # "coroutine 'fetch' was never awaited"
+        return coroutine
     call.lent = LentThread()
     call.blocked = blocking_loops(call.parent)
     try:
         return block_on(_started(call, return_state), call.lent)
+    except Exception as error:
+        prune(error)
+        raise
     finally:
         if call.parent is None and call.run is not None:
             application = chosen_application() or default_application()
@@ -267,7 +273,11 @@ def _started(call: Call[Any], return_state: bool) -> Coroutine[Any, Any, Any]:
 
 async def _outermost(call: Call[Any], return_state: bool) -> Any:
     application = await current_application()
-    return await application.engine.run(call, return_state)
+    try:
+        return await application.engine.run(call, return_state)
+    except Exception as error:
+        prune(error)
+        raise
 
 
 def submit_call(call: Call[Any]) -> Future[Any]:

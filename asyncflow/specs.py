@@ -81,6 +81,11 @@ class RunSpec:
         return bool(self.closed_over)
 
     @functools.cached_property
+    def qualname(self) -> str:
+        """What Python calls the function; its coroutines are called so too."""
+        return getattr(self.fn, "__qualname__", self.name)
+
+    @functools.cached_property
     def closed_over(self) -> tuple[str, ...]:
         """The names of the outer variables that the function closes over; they count as inputs."""
         return closure_names(self.fn)
@@ -172,7 +177,9 @@ def function_of(fn: Any, decorator: str) -> Callable[..., Any]:
     if isinstance(fn, staticmethod | classmethod):
         fn = fn.__func__
     if inspect.isclass(fn) or not callable(fn):
-        raise ConfigurationError(f"@{decorator} takes a function, not {fn!r}.")
+        raise ConfigurationError(
+            f"@{decorator} takes a function, not {fn!r}; options are keywords, as in @{decorator}(name='...')."
+        )
     return fn  # type: ignore[no-any-return]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..core.tracebacks import prune
 from ..handles import Future
 from ..states import Cancelled, Completed, Failed, Paused, State, StateType
 from .arguments import ATOMS, find, substitute
@@ -79,7 +80,8 @@ def _collected(value: Any, values: list[Any]) -> Any:
 
 
 def failure_of(error: BaseException) -> State[Any]:
-    """The Failed state of an exception, its message short enough to be read."""
+    """The Failed state of an exception, its message short enough to be read, its traceback without our frames."""
+    prune(error)
     text = _text(error)
     kind = type(error).__name__
     return Failed(data=error, message=f"{kind}: {text}" if text else kind)

@@ -37,6 +37,7 @@ OURS: dict[str, list[str]] = {
         "asyncflow.core.parameters",
         "asyncflow.core.retries",
         "asyncflow.core.runs",
+        "asyncflow.core.tracebacks",
         "asyncflow.engine",
         "asyncflow.engine.arguments",
         "asyncflow.engine.calls",
