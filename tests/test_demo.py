@@ -15,6 +15,7 @@ import pytest
 
 from asyncflow.cli import demo, demo_count, demo_site
 from asyncflow.cli.demo_flows import Source, add_up, parse
+from asyncflow.cli.screen import Screen
 
 COMMAND = [sys.executable, "-m", "asyncflow"]
 PROGRAM = b"""
@@ -119,3 +120,19 @@ async def _answer(client: demo_site.Client, target: str) -> str:
     except demo_site.SiteError as error:
         return str(error).split()[1]
     return "200"
+
+
+def test_the_demo_names_a_command_that_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is not on the PATH (a virtual environment that was not activated) is named by its path."""
+    program = tmp_path / "bin" / "asyncflow"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    screen = Screen()
+    monkeypatch.setenv("PATH", str(program.parent))
+    monkeypatch.setattr("sys.argv", [str(program), "demo"])
+    assert demo._command(screen) == "asyncflow"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert demo._command(screen) == str(program)
+    monkeypatch.setattr("sys.argv", ["/usr/lib/asyncflow/__main__.py", "demo"])
+    assert demo._command(Screen("my runs.db")) == "asyncflow --database 'my runs.db'"

@@ -32,8 +32,8 @@ def cache() -> None:
 
 
 @cache.command("ls")
-@click.option("--task", help="Only of the task of this name.")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most so many, by key.")
+@click.option("--task", metavar="NAME", help="Only of the task of this name.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", default=20, help="At most so many, by key. [default: 20]")
 @output_option
 @click.pass_obj
 def list_cache(screen: Screen, task: str | None, limit: int, form: str) -> None:
@@ -48,7 +48,7 @@ def list_cache(screen: Screen, task: str | None, limit: int, form: str) -> None:
 
 
 @cache.command("clear")
-@click.option("--task", help="Only of the task of this name.")
+@click.option("--task", metavar="NAME", help="Only of the task of this name.")
 @output_option
 @click.pass_obj
 def clear_cache(screen: Screen, task: str | None, form: str) -> None:

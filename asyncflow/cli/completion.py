@@ -8,10 +8,13 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 @click.command()
-@click.argument("shell", type=click.Choice(SHELLS))
+@click.argument("shell", metavar="bash|zsh|fish", type=click.Choice(SHELLS))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print the completion script of SHELL, for example: asyncflow completion bash >> ~/.bashrc"""
+    """Print the completion script of SHELL.
+
+    For example: asyncflow completion bash >> ~/.bashrc
+    """
     from click.shell_completion import get_completion_class
 
     kind = get_completion_class(shell)

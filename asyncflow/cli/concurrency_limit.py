@@ -37,7 +37,8 @@ def concurrency_limit() -> None:
     "--slot-decay-per-second",
     "decay",
     type=click.FloatRange(0, min_open=True),
-    help="How many taken slots come free each second by themselves.",
+    metavar="N",
+    help="Stored for rate limits, which come later; has no effect yet.",
 )
 @output_option
 @click.pass_obj

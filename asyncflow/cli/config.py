@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import click
 
 from .opening import settings_of
-from .screen import Column, Screen, output_option
+from .screen import Column, Screen, output_option, printable
+
+WIDE = 160
 
 
 @click.group()
@@ -33,4 +37,16 @@ def view_config(screen: Screen, show_sources: bool, form: str) -> None:
         }
         for line in settings_of(screen).describe()
     ]
-    screen.listing(form, rows, columns, "variable")
+    if form == "table" and screen.width is not None and screen.width < WIDE:
+        _tell(screen, rows, show_sources)
+    else:
+        screen.listing(form, rows, columns, "variable")
+
+
+def _tell(screen: Screen, rows: list[dict[str, str]], show_sources: bool) -> None:
+    """Each setting on lines of its own, where a table would show next to nothing of what it means."""
+    for row in rows:
+        origin = f"  ({row['source']})" if show_sources else ""
+        screen.line(screen.cut(printable(f"{row['variable']} = {row['value']}{origin}")), bold=True)
+        for line in textwrap.wrap(row["meaning"], (screen.width or WIDE) - 4):
+            screen.line(f"    {line}")

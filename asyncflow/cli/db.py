@@ -13,7 +13,7 @@ from .times import age, iso, size
 if TYPE_CHECKING:
     from ..store.visit import Visit
 
-TABLES = {"run": "runs", "transition": "moves", "log": "log lines", "cache": "cached results"}
+TABLES = {"run": "run", "transition": "move", "log": "log line", "cache": "cached result"}
 
 
 @click.group()
@@ -21,7 +21,7 @@ def db() -> None:
     """The database: one file with every run, move, result and log line."""
 
 
-@db.command("check")
+@db.command("check", short_help="Check that the database is whole.")
 @output_option
 @click.pass_obj
 def check_db(screen: Screen, form: str) -> int:
@@ -58,12 +58,12 @@ async def _check(store: Visit) -> dict[str, Any]:
 
 def _tell(screen: Screen, found: dict[str, Any]) -> None:
     problems, mode = found["problems"], found["journal_mode"]
-    held = ", ".join(f"{found['rows'][table]:,} {words}" for table, words in TABLES.items())
+    held = ", ".join(_many(found["rows"][table], noun) for table, noun in TABLES.items())
     free = f" ({size(found['free_bytes'])} of it free)" if found["free_bytes"] else ""
     screen.facts(
         [
             ("database", found["database"], None),
-            ("integrity", "ok" if not problems else f"{len(problems)} problems", "red" if problems else "green"),
+            ("integrity", "ok" if not problems else _many(len(problems), "problem"), "red" if problems else "green"),
             ("schema", f"version {found['schema_version']}", None),
             ("journal", mode if mode == "wal" else f"{mode} (wal is needed to share it)", None),
             ("size", size(found["bytes"]) + free, None),
@@ -76,6 +76,10 @@ def _tell(screen: Screen, found: dict[str, Any]) -> None:
         screen.line(f"  {executor['id']}  {words}  pid {executor['pid']} on {executor['host']}, for {executor['age']}")
     for problem in problems:
         screen.line(f"  {problem}", "red")
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _counted(executors: list[dict[str, Any]]) -> str:

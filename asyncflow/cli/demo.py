@@ -7,6 +7,7 @@ import contextlib
 import gc
 import json
 import shlex
+import shutil
 import sys
 import sysconfig
 import time
@@ -44,8 +45,8 @@ class Outcome:
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="Run once and exit, as it does anyway; for scripts.")
-@click.option("--files", type=click.IntRange(1), metavar="N", help="Take only N files, evenly chosen (default: all).")
+@click.option("--once", is_flag=True, help="Changes nothing: a demo runs once. For scripts that say so.")
+@click.option("--files", type=click.IntRange(1), metavar="N", help="Take only N files, evenly chosen. [default: all]")
 @click.pass_obj
 def demo(screen: Screen, once: bool, files: int | None) -> int:
     """Survey Python's standard library with a flow: fetch every file from a slow, unreliable server on this machine,
@@ -228,4 +229,14 @@ def _how_to_go_on(screen: Screen, run_id: str) -> None:
 
 
 def _command(screen: Screen) -> str:
-    return "asyncflow" if screen.database is None else f"asyncflow --database {shlex.quote(screen.database)}"
+    program = _program()
+    return program if screen.database is None else f"{program} --database {shlex.quote(screen.database)}"
+
+
+def _program() -> str:
+    """How this command can be called again: by its name, or by its path where a shell would not find it so."""
+    called = Path(sys.argv[0])
+    if called.name != "asyncflow" or len(called.parts) == 1:
+        return "asyncflow"
+    found = shutil.which("asyncflow")
+    return "asyncflow" if found is not None and called.samefile(found) else shlex.quote(str(called))

@@ -24,10 +24,10 @@ def flow_run() -> None:
 
 @flow_run.command("ls")
 @runs.state_option
-@click.option("--flow", help="Only of the flow of this name.")
+@click.option("--flow", metavar="NAME", help="Only of the flow of this name.")
 @runs.tag_option
 @runs.since_option
-@click.option("--subflows/--no-subflows", default=True, help="Whether runs inside other runs are listed too.")
+@click.option("--subflows/--no-subflows", default=True, help="Also runs inside other runs, or not. [default: also]")
 @runs.limit_option
 @output_option
 @click.pass_obj
@@ -53,7 +53,7 @@ def list_flow_runs(
     runs.list_runs(screen, form, "flow", visit(screen, lambda store: store.runs(where, limit)))
 
 
-@flow_run.command("inspect")
+@flow_run.command("inspect", short_help="Tell all that is known of a flow run.")
 @click.argument("run")
 @output_option
 @click.pass_obj
@@ -67,7 +67,7 @@ def inspect_flow_run(screen: Screen, run: str, form: str) -> None:
     runs.tell(screen, form, *visit(screen, look))
 
 
-@flow_run.command("logs")
+@flow_run.command("logs", short_help="Show its log and that of its tasks.")
 @click.argument("run")
 @level_option
 @last_option

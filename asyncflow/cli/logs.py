@@ -26,9 +26,10 @@ level_option = click.option(
     "--level",
     type=click.Choice(list(LEVELS), case_sensitive=False),
     default="DEBUG",
-    help="Only of this level or above.",
+    metavar="LEVEL",
+    help="Only of this level or above: debug, info, warning, error or critical.",
 )
-last_option = click.option("--limit", "last", type=click.IntRange(1), help="Only the last so many.")
+last_option = click.option("--limit", "last", type=click.IntRange(1), metavar="N", help="Only the last so many.")
 follow_option = click.option("-f", "--follow", is_flag=True, help="Go on until the run ends.")
 
 

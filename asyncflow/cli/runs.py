@@ -20,12 +20,17 @@ CANDIDATES = 5
 STATES = [state.value.lower() for state in StateType]
 
 state_option = click.option(
-    "--state", "states", multiple=True, type=click.Choice(STATES, case_sensitive=False), help="Only in this state."
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice(STATES, case_sensitive=False),
+    metavar="STATE",
+    help=f"Only in this state: {', '.join(STATES[:-1])} or {STATES[-1]}. May be given several times.",
 )
-tag_option = click.option("--tag", help="Only with this tag.")
-since_option = click.option("--since", type=Since(), metavar="SPAN|DATE", help="Only made since: 30m, 2h, 7d, a date.")
+tag_option = click.option("--tag", metavar="TAG", help="Only with this tag.")
+since_option = click.option("--since", type=Since(), metavar="WHEN", help="Only made since: 30m, 2h, 7d, or a date.")
 limit_option = click.option(
-    "--limit", type=click.IntRange(1), default=20, show_default=True, help="At most so many, the newest first."
+    "--limit", type=click.IntRange(1), metavar="N", default=20, help="At most so many, the newest. [default: 20]"
 )
 
 
@@ -49,7 +54,10 @@ async def find(store: Visit, kind: Kind, asked: str) -> RunRecord:
 
 
 def _ambiguous(kind: Kind, asked: str, found: list[RunRecord]) -> str:
-    shown = [f"  {run.id}  {run.state_name}  {age(run.created_at)} ago  {run.name}" for run in found[:CANDIDATES]]
+    wide = max(len(run.state_name) for run in found[:CANDIDATES])
+    shown = [
+        f"  {run.id}  {run.state_name:{wide}}  {age(run.created_at)} ago  {run.name}" for run in found[:CANDIDATES]
+    ]
     more = ["  ..."] if len(found) > CANDIDATES else []
     return "\n".join([f"{asked!r} may be any of these {kind} runs; give more of the id:", *shown, *more])
 

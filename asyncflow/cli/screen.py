@@ -36,7 +36,8 @@ output_option = click.option(
     type=click.Choice(FORMATS, case_sensitive=False),
     default="table",
     envvar="ASYNCFLOW_OUTPUT",
-    help="How to answer (default: table, or ASYNCFLOW_OUTPUT).",
+    metavar="FORM",
+    help="Answer as table, json, jsonl or name. [default: table, or ASYNCFLOW_OUTPUT]",
 )
 
 

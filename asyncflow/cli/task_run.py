@@ -24,7 +24,7 @@ def task_run() -> None:
 
 @task_run.command("ls")
 @click.option("--flow-run", "flow_run", metavar="RUN", help="Only of this flow run, by id or name.")
-@click.option("--task", help="Only of the task of this name.")
+@click.option("--task", metavar="NAME", help="Only of the task of this name.")
 @runs.state_option
 @runs.tag_option
 @runs.since_option
@@ -58,7 +58,7 @@ def list_task_runs(
     runs.list_runs(screen, form, "task", visit(screen, read))
 
 
-@task_run.command("inspect")
+@task_run.command("inspect", short_help="Tell all that is known of a task run.")
 @click.argument("run")
 @output_option
 @click.pass_obj
@@ -67,7 +67,7 @@ def inspect_task_run(screen: Screen, run: str, form: str) -> None:
     runs.tell(screen, form, visit(screen, lambda store: runs.find(store, "task", run)), None)
 
 
-@task_run.command("logs")
+@task_run.command("logs", short_help="Show its log.")
 @click.argument("run")
 @level_option
 @last_option

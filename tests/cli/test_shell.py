@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,31 @@ def test_settings_and_their_sources(ask: Ask, monkeypatch: pytest.MonkeyPatch) -
     rows = ask("config", "view", "-o", "json").data
     assert all(set(row) == {"name", "variable", "value", "source", "meaning"} for row in rows)
     assert ask("config", "view", "-o", "name").lines == [row["variable"] for row in rows]
+
+
+def test_settings_on_a_narrow_terminal(ask: Ask, close_to_terminal: Callable[[int], None]) -> None:
+    close_to_terminal(80)
+    plain = ask("--no-color", "config", "view").lines
+    assert [line.split(" = ")[0] for line in plain if line[0] != " "] == list(map(variable, TABLE))
+    assert max(map(len, plain)) <= 80
+    told = " ".join(" ".join(plain).split())
+    assert all(row.why in told for row in TABLE.values())
+    assert "ASYNCFLOW_BATCH_ROWS = 256  (default)" in ask("--no-color", "config", "view", "--show-sources").lines
+
+
+@pytest.mark.parametrize(
+    ("arguments", "near"), [(["flowrun", "ls"], "flow-run"), (["dmo"], "demo"), (["gcll", "ls"], "gcl")]
+)
+def test_a_command_mistyped(ask: Ask, arguments: list[str], near: str) -> None:
+    answer = ask(*arguments)
+    assert answer.code == 2
+    assert answer.err.endswith(f"Error: No such command {arguments[0]!r}. Did you mean {near!r}?\n")
+
+
+def test_no_help_is_cut_short(ask: Ask) -> None:
+    for command in ["", *COMMANDS]:
+        told = ask(*command.split(), "--help").out
+        assert "..." not in told.partition("Commands:")[2]
 
 
 @pytest.mark.parametrize(("name", "value"), [("ASYNCFLOW_BATCH_ROWS", "none"), ("ASYNCFLOW_HOUSE", "x")])
