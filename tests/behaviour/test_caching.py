@@ -18,7 +18,6 @@ from asyncflow.exceptions import CacheRecursion, InvalidOption
 from ..colours import Body, Colour
 from .outside import Stored, beside
 
-
 RAN: list[Any] = []
 """What bodies really ran with. They do not close over it: what a task closes over counts as its input."""
 

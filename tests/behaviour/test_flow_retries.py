@@ -11,7 +11,6 @@ import pytest
 from asyncflow import Application, current_run, flow, gather, task
 from asyncflow.core.runs import RunFilter
 
-
 calls: Counter[str] = Counter()  # not closed over: what a task closes over counts as its input
 seen: list[list[tuple[int, int]]] = []
 ids: list[str] = []
