@@ -6,6 +6,8 @@ import asyncio
 import inspect
 import random
 from collections.abc import Callable, Coroutine
+from contextvars import Context, copy_context
+from functools import partial
 from typing import Any
 
 from ..context import Frame
@@ -27,7 +29,7 @@ from .crossing import Interrupted, Pool, block_on, home_loop
 from .hooks import Hooks
 from .journal import Journal
 from .keeping import Keeper
-from .lifetime import Children
+from .lifetime import Background, Children
 from .outcomes import failure_of
 from .slots import Lease, Slots
 from .upstream import resolve
@@ -60,7 +62,7 @@ class Engine:
         self.slots = slots
         self.caching = caching
         self.pool = pool
-        self.children = Children()
+        self.children = Background()
         self.warned: set[str] = set()
         self.voice = Voice(application)
         self._hooks = Hooks(self.voice)
@@ -100,22 +102,21 @@ class Engine:
             return self.children, asyncio._get_running_loop() or home_loop(None)
         return self._children_of(parent), parent.loop
 
-    def start(self, call: Call[Any], children: Children) -> None:
-        """Make the asyncio task of a submitted call, on its owner's loop."""
-        future = call.future
-        assert future is not None
-        loop = future.owner_loop
+    def start(self, call: Call[Any], children: Children, context: Context | None = None) -> None:
+        """Make the asyncio task of a submitted call, on its owner's loop, in this context or a copy of the present."""
+        assert call.future is not None
+        loop = call.future.owner_loop
         if asyncio._get_running_loop() is loop:
-            self._start(call, children)
+            self._start(call, children, context)
         else:
-            loop.call_soon_threadsafe(self._start, call, children)
+            loop.call_soon_threadsafe(self._start, call, children, context or copy_context())
 
-    def _start(self, call: Call[Any], children: Children) -> None:
+    def _start(self, call: Call[Any], children: Children, context: Context | None) -> None:
         future = call.future
         assert future is not None
-        task = future.owner_loop.create_task(self.run(call, True))
+        task = future.owner_loop.create_task(self.run(call, True), context=context)
         future.attach(task)
-        task.add_done_callback(lambda ended: self._landed(call, children, ended))
+        task.add_done_callback(partial(self._landed, call, children))
 
     def _landed(self, call: Call[Any], children: Children, task: asyncio.Task[State[Any]]) -> None:
         future = call.future
@@ -194,14 +195,24 @@ class Engine:
             state = failure_of(error)
         release_identity(call)
         if call.on_decided is not None:
-            call.on_decided()
+            await self._make_way(call)
         if not call.replayed:
             await self._keeper.finish(call, state)
             if self._hooks.want_ending(call, state):
                 await self._hooks.ended(call, state)
-            if stop is not None or call.interrupted:
-                raise stop or asyncio.CancelledError
+            if stop is not None or call.interrupted is not None:
+                raise stop or call.interrupted  # type: ignore[misc]  # one of the two is there
         return state if return_state else state.result()
+
+    @staticmethod
+    async def _make_way(call: Call[Any]) -> None:
+        """Let the next call of a map begin before the outcome of this one is stored."""
+        assert call.on_decided is not None
+        call.on_decided()
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError as interrupted:
+            call.interrupted = interrupted
 
     def _steps(self, call: Call[Any]) -> Coroutine[Any, Any, State[Any]]:
         if call.run.kind == "flow":
@@ -284,7 +295,7 @@ class Engine:
                 if lease is not None:
                     lease.release()
                 raise
-            if not state.is_failed() or call.interrupted or failures >= policy.retries:
+            if not state.is_failed() or call.interrupted is not None or failures >= policy.retries:
                 return state
             failures += 1
             if policy.condition is not None and not await self._condition(call, state):

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..context import Frame
@@ -124,7 +124,7 @@ class _Pump:
             self._free -= 1
             call = self._make(arguments)
             future = self._engine.adopt(call)
-        self._start(call)
+        self._start(call, self._context.copy())
         return future
 
     def _ended(self) -> None:
@@ -133,28 +133,29 @@ class _Pump:
             if future is None:
                 self._free += 1
                 return
-            call = self._call_of(future)
+            context = self._context.copy()
+            call = self._call_of(future, context)
             del self._waiting[future]
             self._made.pop(future, None)
         future.begin(call.run)
-        self._start(call)
+        self._start(call, context)
 
     def _run_of(self, future: Future[Any]) -> Run:
         with self._lock:
-            call = self._made[future] = self._call_of(future)
+            call = self._made[future] = self._call_of(future, self._context.copy())
         return call.run
 
-    def _call_of(self, future: Future[Any]) -> Call[Any]:
+    def _call_of(self, future: Future[Any], context: Context) -> Call[Any]:
         call = self._made.get(future)
         if call is None:
-            call = self._context.copy().run(self._make, self._waiting[future])
+            call = context.run(self._make, self._waiting[future])
             self._engine.prepare(call)
             call.future = future
         return call
 
-    def _start(self, call: Call[Any]) -> None:
+    def _start(self, call: Call[Any], context: Context) -> None:
         call.on_decided = self._ended
-        self._context.copy().run(self._engine.start, call, self._children)
+        self._engine.start(call, self._children, context)
 
 
 class Stream(Generic[R]):
