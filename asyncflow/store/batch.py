@@ -48,6 +48,8 @@ class _Insert:
 
     def _used(self, rows: Sequence[Row]) -> tuple[int, ...]:
         count = len(rows)
+        if count == 1:
+            return tuple([index for index, value in enumerate(rows[0]) if value is not None])
         null = {
             index
             for index, value in enumerate(rows[0])
@@ -101,12 +103,19 @@ def line_row(line: LogLine) -> Row:
     return (line.run_id, line.flow_run_id, line.at, line.level, line.logger, line.message, line.fields)
 
 
+def _newer_epochs(raw: sqlite3.Connection, held: dict[str, int]) -> list[tuple[str, int]]:
+    if len(held) == 1:  # most commits are of one outermost run
+        [(root_id, epoch)] = held.items()
+        return raw.execute(SQL["newer_epoch"], {"root_id": root_id, "epoch": epoch}).fetchall()
+    return raw.execute(SQL["newer_epochs"], {"held": json.dumps(held)}).fetchall()
+
+
 def _admit(raw: sqlite3.Connection, writes: Sequence[RunWrite]) -> list[RunWrite]:
     """Those writes whose epoch is not behind the stored epoch of their outermost run."""
     held: dict[str, int] = {}
     for write in writes:
         held[write.root_id] = min(write.epoch, held.get(write.root_id, write.epoch))
-    newest: dict[str, int] = dict(raw.execute(SQL["newer_epochs"], {"held": json.dumps(held)}).fetchall())
+    newest: dict[str, int] = dict(_newer_epochs(raw, held))
     admitted = []
     for write in writes:
         write.error = None

@@ -30,6 +30,9 @@ order by seq limit :limit
 select seq, run_id, at, state_type, state_name, message, attempt from transition
 where seq > :after order by seq limit :limit
 
+-- name: newer_epoch
+select id, epoch from run where id = :root_id and epoch > :epoch
+
 -- name: newer_epochs
 select run.id, run.epoch from json_each(:held) as held cross join run on run.id = held.key
 where run.epoch > held.value
