@@ -118,8 +118,9 @@ class _Inputs(CachePolicy):
         return "INPUTS" + "".join(f" - {name!r}" for name in sorted(self.without))
 
 
-@dataclass(frozen=True, slots=True, repr=False)
 class _TaskSource(CachePolicy):
+    __slots__ = ()
+
     def part(self, context: CacheContext) -> str | None:
         digest = context.source_digest()
         return None if digest is None else _digest(context, "source", {"digest": digest})
@@ -128,8 +129,9 @@ class _TaskSource(CachePolicy):
         return "TASK_SOURCE"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
 class _FlowParameters(CachePolicy):
+    __slots__ = ()
+
     def part(self, context: CacheContext) -> str | None:
         parameters = context.flow_parameters
         return None if parameters is None else _digest(context, "parameters", parameters)
@@ -138,8 +140,9 @@ class _FlowParameters(CachePolicy):
         return "FLOW_PARAMETERS"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
 class _RunId(CachePolicy):
+    __slots__ = ()
+
     def part(self, context: CacheContext) -> str | None:
         run_id = context.flow_run_id
         return None if run_id is None else _digest(context, "run", {"id": run_id})
@@ -148,8 +151,9 @@ class _RunId(CachePolicy):
         return "RUN_ID"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
 class _NoCache(CachePolicy):
+    __slots__ = ()
+
     def part(self, context: CacheContext) -> str | None:
         return None
 
