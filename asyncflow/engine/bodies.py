@@ -98,15 +98,19 @@ class Bodies:
         The inner scope asks the body once, so that its clean-up may await; the outer one, `cleanup_seconds` later,
         asks at every await of what has still not ended.
         """
-        scope = asyncio.timeout(seconds)
+        scope, task, state = asyncio.timeout(seconds), asyncio.current_task(), None
+        assert task is not None
+        asked = task.cancelling()
         with CancelScope(deadline=current_time() + seconds + self._cleanup_seconds):
             try:
                 async with scope:
-                    return await self._body(call, frame, lease)
+                    state = await self._body(call, frame, lease)
             except TimeoutError:
                 if not scope.expired():
                     raise
-        return None
+        if task.cancelling() <= asked:
+            call.interrupted = None  # it was this very timeout, come while the body was seen out
+        return state
 
     async def _body(self, call: Call[Any], frame: Frame, lease: Lease | None) -> State[Any]:
         """Execute the body once, and see its children out; gives the state that its end stands for."""
@@ -164,9 +168,10 @@ class Bodies:
                 if not future.done():
                     await _ended(future)
         if children is not None:
-            cancels = children.live and _option(frame, "leftover", "wait") == "cancel"
-            if cancels and await children.cancel("its owner returned", self._cleanup_seconds):
-                raise asyncio.CancelledError
+            if children.live and _option(frame, "leftover", "wait") == "cancel":
+                interrupted = await children.cancel("its owner returned", self._cleanup_seconds)
+                if interrupted is not None:
+                    raise interrupted
             await children.drained()
             self._judge(frame, children, decided=is_made_of_states(value))
         return outcome_of(value)

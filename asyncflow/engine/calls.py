@@ -28,6 +28,7 @@ class Call(Generic[S]):
     `digest` and `key` are the identity inside the flow run (None: none); `unkeyed` says why there is none.
     `lent` is the blocked caller's thread, `blocked` the loops that stand still until this call returns. `plain` says
     that all arguments are atoms; `on_decided` is told when the body has ended and the outcome is only to be stored.
+    `interrupted` is the cancellation that has to go on once this call has ended.
     """
 
     __slots__ = (
@@ -52,7 +53,7 @@ class Call(Generic[S]):
         self.on_decided: Callable[[], None] | None = None
         self.lent: LentThread | None = None
         self.blocked: tuple[AbstractEventLoop, ...] = parent.blocked if parent is not None else ()
-        self.interrupted = False
+        self.interrupted: asyncio.CancelledError | None = None
         self.replayed = False
         self.started = False
 
@@ -125,7 +126,7 @@ def reserve(call: Call[Any], frame: Frame) -> None:
     call.key = f"{digest}:{counts.take(digest)}"
     here = _here()
     if counts.live.setdefault(digest, here) != here:
-        _warn_of_twin(call, frame, digest)
+        _warn_of_twin(call, frame)
 
 
 def _inputs(call: Call[Any]) -> dict[str, Any]:
@@ -160,10 +161,11 @@ def _here() -> object:
     return threading.get_ident()
 
 
-def _warn_of_twin(call: Call[Any], frame: Frame, digest: str) -> None:
+def _warn_of_twin(call: Call[Any], frame: Frame) -> None:
     engine = frame.application.engine
-    if digest not in engine.warned:
-        engine.warned.add(digest)
+    about = f"twins of {call.spec.key}"
+    if about not in engine.warned:
+        engine.warned.add(about)
         engine.warn(
             frame.run,
             f"{call.spec.name!r} is being called with equal arguments from two asyncio tasks at once, so a resume "

@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
@@ -32,13 +33,11 @@ class HouseLoops:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loops: list[tuple[asyncio.AbstractEventLoop, threading.Thread]] = []
-        self._pid = os.getpid()
+        self._parents: list[Any] = []
 
     def loop(self, blocked: tuple[asyncio.AbstractEventLoop, ...]) -> asyncio.AbstractEventLoop:
         """A running house loop that is none of these."""
         with self._lock:
-            if self._pid != os.getpid():  # forked: the parent's threads did not come along
-                self._loops, self._pid = [], os.getpid()
             for loop, _ in self._loops:
                 if loop not in blocked:
                     return loop
@@ -47,16 +46,24 @@ class HouseLoops:
     def stop(self) -> None:
         """End the loops; for the end of the process."""
         with self._lock:
-            loops, self._loops = (self._loops if self._pid == os.getpid() else []), []
+            loops, self._loops = self._loops, []
         for loop, thread in loops:
             loop.call_soon_threadsafe(loop.stop)
             thread.join(5)
             if not thread.is_alive():
                 loop.close()
 
+    def forget(self) -> None:
+        """In a forked child: the parent's threads did not come along, and its loops are not even to be closed here."""
+        self._lock = threading.Lock()
+        self._parents.append(self._loops)
+        self._loops = []
+
+    def has(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether this is one of them."""
+        return any(one is loop for one, _ in tuple(self._loops))
+
     def _start(self) -> asyncio.AbstractEventLoop:
-        if not self._loops:
-            atexit.register(self.stop)
         loop = asyncio.new_event_loop()
         name = f"asyncflow-loop-{len(self._loops)}"
         thread = threading.Thread(target=_run_loop, args=(loop,), name=name, daemon=True)
@@ -81,6 +88,8 @@ def _ran(loop: asyncio.AbstractEventLoop) -> bool:
 
 
 house_loops = HouseLoops()
+atexit.register(house_loops.stop)  # before any application's, so that it is called after them
+os.register_at_fork(after_in_child=house_loops.forget)
 
 
 def blocking_loops(frame: Frame | None) -> tuple[asyncio.AbstractEventLoop, ...]:
@@ -241,7 +250,11 @@ class Pool:
         context = copy_context()
         context.run(enter_frame, frame)
         errand = _Errand(self, lambda: context.run(_outcome, fn), on_end, loop, ended)
-        self._put(errand)
+        try:
+            self._put(errand)
+        except BaseException:
+            on_end()
+            raise
         try:
             return await ended
         except asyncio.CancelledError:
@@ -251,7 +264,11 @@ class Pool:
     def _put(self, errand: Callable[[], None]) -> None:
         with self._lock:
             self._errands.append(errand)
-            self._call_in()
+            try:
+                self._call_in()
+            except BaseException:  # this process may have no more threads
+                self._errands.remove(errand)
+                raise
 
     def _call_in(self) -> None:
         """Have a thread come for each errand that there is a place for; one that was called may not have come yet."""
@@ -263,9 +280,9 @@ class Pool:
 
     def _hire(self) -> None:
         thread = threading.Thread(target=self._work, name=f"asyncflow-body-{len(self._threads)}", daemon=True)
+        thread.start()
         self._threads.add(thread)
         self._working += 1
-        thread.start()
 
     def _work(self) -> None:
         threads.place = self
@@ -294,7 +311,11 @@ class Pool:
         """While this lasts, another thread may work in this one's place."""
         with self._lock:
             self._working -= 1
-            self._call_in()
+            try:
+                self._call_in()
+            except BaseException:
+                self._working += 1
+                raise
         threads.place = None
         try:
             yield
@@ -303,15 +324,21 @@ class Pool:
             with self._lock:
                 self._working += 1
 
+    def count_abandoned(self, errand: _Errand) -> None:
+        """An errand was abandoned, or an abandoned one has ended."""
+        with self._lock:
+            self.abandoned += errand.changed()
+
     def close(self, seconds: float = 5.0) -> None:
-        """Let the threads go; waits for those that are not in a body any more."""
+        """Let the threads go, and wait for them so long in all, unless one is abandoned in its body."""
+        until = time.monotonic() + seconds
         with self._lock:
             self._closed = True
             self._lock.notify_all()
             leaving = list(self._threads) if not self.abandoned else []
         for thread in leaving:
             if thread is not threading.current_thread():
-                thread.join(seconds)
+                thread.join(max(0.0, until - time.monotonic()))
 
 
 class _Errand:
@@ -333,24 +360,34 @@ class _Errand:
         self._begun = False
         self._over = False
         self._abandoned = False
+        self._counted = False
 
     def __call__(self) -> None:
-        if self._abandoned:
-            self._on_end()
-            return
         self._begun = True
-        report = self._body()
-        self._over = True
-        self._on_end()
         if self._abandoned:
-            self._pool.abandoned -= 1
+            self._leave()
+            return
+        report = self._body()
+        self._leave()
         with suppress(RuntimeError):  # the loop may be closed: then nobody waits any more
             self._loop.call_soon_threadsafe(_settle, self._ended, *report)
 
+    def _leave(self) -> None:
+        self._over = True
+        self._on_end()
+        if self._abandoned:
+            self._pool.count_abandoned(self)
+
     def abandon(self) -> None:
         self._abandoned = True
-        if self._begun and not self._over:
-            self._pool.abandoned += 1
+        self._pool.count_abandoned(self)
+
+    def changed(self) -> int:
+        """By how much the number of abandoned threads has changed since this was last asked."""
+        counts = self._abandoned and self._begun and not self._over
+        change = counts - self._counted
+        self._counted = counts
+        return change
 
 
 def refuse_blocking(frame: Frame | None, what: str, loop: asyncio.AbstractEventLoop) -> None:

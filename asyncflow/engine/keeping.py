@@ -55,14 +55,14 @@ class Keeper:
             if write is not None:
                 try:
                     await write.waiter  # type: ignore[misc]  # a write that is waited for has a waiter
-                except asyncio.CancelledError:
-                    call.interrupted = True
+                except asyncio.CancelledError as interrupted:
+                    call.interrupted = interrupted
                     await self._journal.outlast(write)
             if call.flight is not None:
                 await self._land(call, call.flight, state)
             self._voice.ended(call.run, state)
-        except asyncio.CancelledError:
-            call.interrupted = True
+        except asyncio.CancelledError as interrupted:
+            call.interrupted = interrupted
         except StoreError as error:
             if isinstance(error, LeaseLost):
                 call.run.owner.lost = True
@@ -110,9 +110,9 @@ class Keeper:
         placed = asyncio.get_running_loop().run_in_executor(None, self._results.place, kept)
         try:
             call.run.result = await outlasting(placed)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as interrupted:
             call.run.result = placed.result()
-            call.interrupted = True
+            call.interrupted = interrupted
 
     @staticmethod
     def _note_lineage(call: Call[Any], parent: Frame, value: Any) -> None:

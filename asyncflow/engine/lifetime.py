@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from anyio import CancelScope
 
-from ..exceptions import TooManyPending
+from ..exceptions import ForeignFuture, TooManyPending
+from ..futures import wait
 from ..handles import Future
+from .crossing import house_loops
+
+LOOK_SECONDS = 0.5
 
 
 class Children:
@@ -49,32 +54,52 @@ class Children:
             self._drained = asyncio.get_running_loop().create_future()
             await self._drained
 
-    async def cancel(self, reason: str, bound: float) -> bool:
+    async def cancel(self, reason: str, bound: float) -> asyncio.CancelledError | None:
         """Cancel all children and wait for their clean-up, shielded, for at most `bound` seconds.
 
-        Gives whether a cancellation arrived meanwhile, which the owner has to raise once it has finished.
+        Gives the cancellation that arrived meanwhile, if any, which the owner has to raise once it has finished.
         """
         if not self.live:
-            return False
+            return None
         for future in tuple(self.live):
             future.cancel(reason)
-        interrupted = False
+        interrupted = None
         with CancelScope(shield=True):
             interrupted = await self._ended_within(bound)
         return interrupted
 
-    async def _ended_within(self, bound: float) -> bool:
+    async def _ended_within(self, bound: float) -> asyncio.CancelledError | None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + bound
-        interrupted = False
+        interrupted = None
         while self.live and (left := deadline - loop.time()) > 0:
             self._drained = loop.create_future()
             try:
                 await asyncio.wait((self._drained,), timeout=left)
-            except asyncio.CancelledError:
-                interrupted = True
+            except asyncio.CancelledError as error:
+                interrupted = interrupted or error
         return interrupted
 
     def unobserved(self) -> list[Future[Any]]:
         """The failures that nobody has looked at."""
         return [future for future in self.failed if not future.looked_at]
+
+
+class Background(Children):
+    """The runs submitted outside any run: on the event loops of any threads, and their failures kept for nobody."""
+
+    __slots__ = ()
+
+    def ended(self, future: Future[Any]) -> None:
+        """Let an ended run go."""
+        self.live.discard(future)
+
+    async def drained(self) -> None:
+        """Return when no run is left that can still end; those of event loops that have stopped cannot."""
+        while left := [one for one in tuple(self.live) if not one.done() and _runs(one.owner_loop)]:
+            with suppress(ForeignFuture):  # a loop was closed meanwhile
+                await wait(left, timeout=LOOK_SECONDS)
+
+
+def _runs(loop: asyncio.AbstractEventLoop) -> bool:
+    return loop.is_running() or house_loops.has(loop)

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from asyncflow import Application, branch, current_run, flow, gather, get_run_logger, task
@@ -342,6 +343,61 @@ async def test_what_is_decided_stays_completed_and_the_cancellation_comes_after(
             await calling
     assert hooked == ["Completed"]
     assert endings(home)["step"] == ("Completed", None)
+
+
+async def test_a_scope_of_anyio_knows_its_own_cancellation_when_it_comes_after_the_commit(home: Path) -> None:
+    """It is raised as it came: a scope would let another one pass, and end its host."""
+    over = asyncio.Event()
+
+    @task
+    async def step() -> int:
+        over.set()
+        return 1
+
+    async with Application():
+        await step()
+        lock = sqlite3.connect(home / "asyncflow.db", isolation_level=None)
+        lock.execute("begin immediate")
+        over.clear()
+
+        async def cancel() -> None:
+            await over.wait()
+            await asyncio.sleep(0.01)
+            scope.cancel()
+            await asyncio.sleep(0.01)
+            lock.execute("rollback")
+
+        cancelling = asyncio.create_task(cancel())
+        with anyio.CancelScope() as scope:
+            await step()
+        await cancelling
+        lock.close()
+    assert scope.cancelled_caught
+    assert Stored(home).states("step") == ["Completed", "Completed"]
+
+
+async def test_a_cancellation_is_raised_with_its_own_words_after_the_commit(home: Path) -> None:
+    over = asyncio.Event()
+
+    @task
+    async def step() -> int:
+        over.set()
+        return 1
+
+    async with Application():
+        await step()
+        lock = sqlite3.connect(home / "asyncflow.db", isolation_level=None)
+        lock.execute("begin immediate")
+        over.clear()
+        calling = asyncio.create_task(step())
+        await over.wait()
+        await asyncio.sleep(0.01)
+        calling.cancel("the client went away")
+        await asyncio.sleep(0.01)
+        lock.execute("rollback")
+        lock.close()
+        with pytest.raises(asyncio.CancelledError, match="the client went away"):
+            await calling
 
 
 async def test_a_commit_that_takes_too_long_is_said_to_be_not_stored(

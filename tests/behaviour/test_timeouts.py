@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from asyncflow import Application, current_run, flow, task
+from asyncflow.engine.crossing import Pool
 from asyncflow.exceptions import CancelledRun, FlowRunTimeout, InvalidOption, TaskRunTimeout
 from asyncflow.ports import LimitRecord
 
@@ -361,3 +362,84 @@ def test_a_sync_body_with_a_timeout_sees_its_context(colour: Colour) -> None:
         return body()
 
     assert pipeline() == ("body", False)
+
+
+async def test_a_timeout_that_comes_while_children_are_cleaned_up_cancels_nobody(home: Path) -> None:
+    """The body has failed already: its own error counts, and no cancellation is made of the timeout."""
+    cleaning, cleaned = asyncio.Event(), asyncio.Event()
+
+    @task
+    async def slow_to_leave() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cleaning.set()
+            await asyncio.sleep(0.1)
+            cleaned.set()
+
+    @task(timeout_seconds=0.05)
+    async def owner() -> None:
+        slow_to_leave.submit()
+        await asyncio.sleep(0)
+        raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine"):
+        await owner()
+    assert cleaned.is_set()
+    current = asyncio.current_task()
+    assert current is not None
+    assert current.cancelling() == 0
+    assert Stored(home).states("owner") == ["Failed"]
+
+
+async def test_a_real_cancellation_meanwhile_goes_on_all_the_same(home: Path) -> None:
+    cleaning = asyncio.Event()
+
+    @task
+    async def slow_to_leave() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cleaning.set()
+            await asyncio.sleep(0.1)
+
+    @task(timeout_seconds=0.05)
+    async def owner() -> None:
+        slow_to_leave.submit()
+        await asyncio.sleep(0)
+        raise ValueError("mine")
+
+    calling = asyncio.create_task(owner())
+    await cleaning.wait()
+    calling.cancel("enough")
+    with pytest.raises(asyncio.CancelledError, match="enough"):
+        await calling
+    assert Stored(home).states("owner") == ["Failed"]
+
+
+async def test_a_process_out_of_threads_fails_the_run_and_loses_neither_slot_nor_place(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bodies: list[int] = []
+
+    @task(timeout_seconds=30, limits=["api"])
+    def step(number: int) -> int:
+        bodies.append(number)
+        return number
+
+    async with Application(max_threads=1) as application:
+        await application.store.set_limit(LimitRecord("api", 1))
+        pool = Pool(1)
+        monkeypatch.setattr(application.engine._bodies, "_pool", pool)
+        with monkeypatch.context() as broken:
+            broken.setattr(threading.Thread, "start", _no_more_threads)
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                await step.submit(1)
+        assert await step.submit(2) == 2
+        assert bodies == [2]
+        await asyncio.to_thread(pool.close)
+    assert Stored(home).states("step") == ["Failed", "Completed"]
+
+
+def _no_more_threads(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
