@@ -60,8 +60,9 @@ class Future(Generic[R]):
     def run(self) -> Run:
         """The run behind this future. One of a long map is made when it is first asked for, or begins."""
         if self._run is None:
-            assert self._make is not None
-            self.begin(self._make(self))
+            make = self._make
+            if make is not None:  # else it has just begun, in another thread
+                self.begin(make(self))
         assert self._run is not None
         return self._run
 

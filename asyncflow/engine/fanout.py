@@ -15,8 +15,9 @@ from ..core.runs import Run
 from ..exceptions import InvalidOption, MappingLengthMismatch, MappingMissingIterable
 from ..futures import FutureList, as_completed
 from ..handles import Future, blocks_here
-from ..states import State
+from ..states import Pending, State
 from .calls import Call
+from .outcomes import failure_of
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -123,25 +124,45 @@ class _Pump:
                 return future
             self._free -= 1
             call = self._make(arguments)
+            self._spec = call.spec
             future = self._engine.adopt(call)
         self._start(call, self._context.copy())
         return future
 
     def _ended(self) -> None:
+        while not self._started_next():
+            continue
+
+    def _started_next(self) -> bool:
+        """Whether the next call has begun, or none is left; False if it could not even be made, and has failed so."""
+        context = self._context.copy()
         with self._lock:
             future = next(iter(self._waiting), None)
             if future is None:
                 self._free += 1
-                return
-            context = self._context.copy()
-            call = self._call_of(future, context)
-            del self._waiting[future]
-            self._made.pop(future, None)
-        future.begin(call.run)
+                return True
+            try:
+                call = self._call_of(future, context)
+                future.begin(call.run)
+            except Exception as error:  # from the author's own key function, say
+                self._refuse(future, error)
+                return False
+            finally:
+                del self._waiting[future]
+                self._made.pop(future, None)
         self._start(call, context)
+        return True
+
+    def _refuse(self, future: Future[Any], error: Exception) -> None:
+        spec = self._spec
+        future.begin(Run("", "task", spec.name, spec.name, spec.key, Pending(), 0))
+        future.settle(failure_of(error))
+        self._children.ended(future)
 
     def _run_of(self, future: Future[Any]) -> Run:
         with self._lock:
+            if future not in self._waiting:  # its turn has come meanwhile
+                return future.run
             call = self._made[future] = self._call_of(future, self._context.copy())
         return call.run
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from asyncflow import Future, FutureList, allow_failure, flow, gather, task, unmapped
+from asyncflow import Future, FutureList, allow_failure, flow, gather, task, unmapped, wait
 from asyncflow.exceptions import (
     BlockingCall,
     InvalidOption,
@@ -907,3 +907,29 @@ def test_sync_tasks_stream_in_async_flows_and_the_other_way_round() -> None:
 
     assert asyncio.run(asynchronous()) == [1, 2, 3]
     assert synchronous() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 6])
+async def test_a_call_of_a_map_that_cannot_be_made_fails_alone(limit: int) -> None:
+    """Its author's own key function raises when its turn comes: neither it nor those behind it are lost."""
+
+    def key(number: int) -> str:
+        return str(6 // (number - 3))
+
+    @task(key=key)
+    async def step(number: int) -> int:
+        return number
+
+    @flow
+    async def pipeline() -> list[Any]:
+        futures = step.map([1, 2, 3, 4, 5], limit=limit)
+        await wait(futures)
+        return [future.result(raise_on_failure=False) for future in futures]
+
+    if limit > 2:
+        with pytest.raises(ZeroDivisionError):
+            await pipeline()
+        return
+    one, two, three, four, five = await pipeline()
+    assert (one, two, four, five) == (1, 2, 4, 5)
+    assert isinstance(three, ZeroDivisionError)
