@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import functools
 import os
 import random
 import threading
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future as ConcurrentFuture
+from contextlib import suppress
 from contextvars import ContextVar, Token
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from .context import current_frame
+from .context import current_frame, enter_frame
 from .core.clock import SystemClock
 from .core.ids import IdMaker
 from .core.tracebacks import prune
 from .engine.calls import Call
-from .engine.crossing import LentThread, Pool, block_on, blocking_loops, house_loops
+from .engine.crossing import LentThread, Pool, block_on, blocking_loops, house_loops, outlasting
 from .exceptions import ApplicationChoice, InvalidOption
 from .handles import Future
 from .settings import Settings
@@ -121,7 +123,12 @@ class Application:
             return
         await self.engine.drained()
         if self._leave():
+            await outlasting(asyncio.ensure_future(self._close()))
+
+    async def _close(self) -> None:
+        try:
             await self.store.close()
+        finally:
             await asyncio.to_thread(self._close_threads)
 
     def stop_now(self) -> None:
@@ -153,7 +160,8 @@ class Application:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _current.reset(self._tokens.pop())
+        with suppress(ValueError):  # left from another task than it was entered from: no choice was made here
+            _current.reset(self._tokens.pop())
         await self.stop()
 
 
@@ -169,7 +177,7 @@ def _nothing() -> None:
 
 _current: ContextVar[Application | None] = ContextVar("asyncflow_application", default=None)
 _opened: list[Application] = []
-_default: tuple[int, Application] | None = None
+_default: Application | None = None
 _default_lock = threading.Lock()
 
 
@@ -181,7 +189,7 @@ def chosen_application() -> Application | None:
     current = _current.get()
     if current is not None and current.is_open:
         return current
-    own = [one for one in _opened if _default is None or one is not _default[1]]
+    own = [one for one in _opened if one is not _default]
     if len(own) > 1:
         raise ApplicationChoice(
             f"{len(own)} applications are open ({', '.join(one.settings.database for one in own)}), and nothing says "
@@ -194,11 +202,53 @@ def default_application() -> Application:
     """The application of a process that opened none itself; it stays open until the process ends."""
     global _default  # noqa: PLW0603  (one per process, as its docstring says)
     with _default_lock:
-        if _default is None or _default[0] != os.getpid():
+        if _default is None:
             console = os.environ.get("ASYNCFLOW_LOG_CONSOLE", "auto")
-            _default = (os.getpid(), Application(log_console="on" if console == "auto" else None))
-            atexit.register(_default[1].stop_now)
-        return _default[1]
+            _default = Application(log_console="on" if console == "auto" else None)
+            atexit.register(_default.stop_now)
+            _before_the_end(_await_submitted)
+        return _default
+
+
+@functools.cache
+def _before_the_end(call: Callable[[], None]) -> None:
+    """Have this called when the main thread has ended and other threads can still be started, if Python lets us."""
+    import concurrent.futures.thread  # noqa: F401, PLC0415  # so that its pools end after this, and not before
+
+    register = getattr(threading, "_register_atexit", atexit.register)
+    with suppress(RuntimeError):  # it is ending already
+        register(call)
+
+
+def _await_submitted() -> None:
+    """Wait for what was submitted to the default application outside any run; Ctrl-C cancels it."""
+    application = _default
+    if application is None or not application.is_open or not application.engine.children.live:
+        return
+    engine = application.engine
+    drained = asyncio.run_coroutine_threadsafe(engine.drained(), house_loops.loop(()))
+    try:
+        drained.result()
+    except KeyboardInterrupt:
+        for future in tuple(engine.children.live):
+            future.cancel("interrupted from the keyboard")
+        with suppress(TimeoutError, KeyboardInterrupt):
+            drained.result(application.settings.cleanup_seconds)
+
+
+def _forked() -> None:
+    """A forked child stands inside none of its parent's runs, and its parent's default application is not its own."""
+    global _default, _default_lock  # noqa: PLW0603  (as in default_application)
+    _default_lock = threading.Lock()
+    parents, _default = _default, None
+    if parents is not None:
+        atexit.unregister(parents.stop_now)
+        if parents in _opened:
+            _opened.remove(parents)
+    enter_frame(None)
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 def close_default() -> None:
@@ -207,9 +257,8 @@ def close_default() -> None:
     with _default_lock:
         closing, _default = _default, None
     if closing is not None:
-        atexit.unregister(closing[1].stop_now)
-        if closing[0] == os.getpid():
-            closing[1].stop_now()
+        atexit.unregister(closing.stop_now)
+        closing.stop_now()
 
 
 async def current_application() -> Application:

@@ -104,9 +104,8 @@ class Journal:
 
     def _flush_closed_loops(self) -> None:
         for loop, late in list(self._late.items()):
-            if loop.is_closed():
+            if loop.is_closed() and self._late.pop(loop, None) is not None:  # not yet found by another thread
                 late.flush()
-                del self._late[loop]
 
     def flush_late(self) -> None:
         """Queue everything that still waits for its turn."""
