@@ -137,6 +137,13 @@ class Engine:
         future.settle(state)
         children.ended(future)
 
+    @staticmethod
+    def refuse(future: Future[Any], spec: RunSpec, children: Children, error: Exception) -> None:
+        """Fail a handle whose call could not even be made; there is no run of it."""
+        future.begin(Run("", spec.kind, spec.name, spec.name, spec.key, State(StateType.PENDING, "Pending"), 0))
+        future.settle(failure_of(error))
+        children.ended(future)
+
     # -- making runs ------------------------------------------------------------------------------------------
 
     def prepare(self, call: Call[Any]) -> None:

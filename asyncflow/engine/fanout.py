@@ -15,9 +15,8 @@ from ..core.runs import Run
 from ..exceptions import InvalidOption, MappingLengthMismatch, MappingMissingIterable
 from ..futures import FutureList, as_completed
 from ..handles import Future, blocks_here
-from ..states import Pending, State
+from ..states import State
 from .calls import Call
-from .outcomes import failure_of
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -145,19 +144,13 @@ class _Pump:
                 call = self._call_of(future, context)
                 future.begin(call.run)
             except Exception as error:  # from the author's own key function, say
-                self._refuse(future, error)
+                self._engine.refuse(future, self._spec, self._children, error)
                 return False
             finally:
                 del self._waiting[future]
                 self._made.pop(future, None)
         self._start(call, context)
         return True
-
-    def _refuse(self, future: Future[Any], error: Exception) -> None:
-        spec = self._spec
-        future.begin(Run("", "task", spec.name, spec.name, spec.key, Pending(), 0))
-        future.settle(failure_of(error))
-        self._children.ended(future)
 
     def _run_of(self, future: Future[Any]) -> Run:
         with self._lock:

@@ -7,6 +7,7 @@ from typing import Any
 
 from anyio import CancelScope
 
+from ..core.names import storable
 from ..core.runs import Run, RunWrite, move_row, run_row
 from ..exceptions import InvalidTransition, LeaseLost, NotStored
 from ..ports import Clock, RunLog
@@ -48,6 +49,8 @@ class Journal:
         now = self._clock.now()
         state.timestamp = now
         state.run_id = run.id
+        if state.message:
+            state.message = storable(state.message)
         run.state = state
         if state.type is StateType.RUNNING:
             if run.started_at is None:

@@ -426,3 +426,21 @@ def test_a_body_that_returns_an_exception_object_has_not_failed(colour: Colour) 
         return error
 
     assert colour.run(body) is error
+
+
+@both_kinds
+def test_an_error_whose_text_no_database_takes_is_a_failure_like_any(decorate: Decorator, colour: Colour) -> None:
+    """The name of a file that is no UTF-8, say, as the operating system gives it."""
+
+    @decorate
+    @colour.body
+    def reading() -> None:
+        raise FileNotFoundError("no such file: caf\udce9\0")
+
+    with pytest.raises(FileNotFoundError):
+        colour.run(reading)
+    stored = run_of("reading")
+    assert (stored.state_name, stored.state_message) == (
+        "Failed",
+        r"FileNotFoundError: no such file: caf\udce9\x00",
+    )
