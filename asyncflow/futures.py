@@ -294,7 +294,15 @@ def _branch(awaitable: Any, frame: Frame | None, name: str) -> asyncio.Task[Any]
     if frame is not None and not isinstance(awaitable, Future):
         context.run(push_scope, frame, name)
     body = awaitable if asyncio.iscoroutine(awaitable) else _awaited(awaitable)
-    return asyncio.get_running_loop().create_task(body, context=context)
+    task = asyncio.get_running_loop().create_task(body, context=context)
+    if isinstance(awaitable, Future):
+        task.add_done_callback(_retrieve)  # its owner sees to a failure that nobody looked at
+    return task
+
+
+def _retrieve(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()
 
 
 async def _gather(branches: list[asyncio.Task[Any]], return_exceptions: bool) -> list[Any]:
@@ -306,6 +314,9 @@ async def _gather(branches: list[asyncio.Task[Any]], return_exceptions: bool) ->
             one.cancel()
         if late:
             await asyncio.gather(*late, return_exceptions=True)
+
+
+_wait_async.__qualname__, _gather.__qualname__ = "wait", "gather"  # what "was never awaited" calls them
 
 
 def _monotonic() -> float:

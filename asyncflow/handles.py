@@ -215,8 +215,8 @@ class Future(Generic[R]):
             self._refuse_ancestor(frame)
         if running is self._loop and running is not None:
             raise BlockingCall(
-                f"result() of {self.run.kind} run {self.run.name!r} would block the event loop that has to end it; "
-                "write `await future` instead."
+                f"Waiting for {self.run.kind} run {self.run.name!r} here would block the loop that has to end it; "
+                "write `await future` instead, or `async for` where you go through several."
             )
         if frame is not None and self._loop in frame.blocked:
             raise BlockingCall(

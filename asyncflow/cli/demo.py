@@ -65,7 +65,7 @@ def demo(screen: Screen, once: bool, files: int | None) -> int:
     for problem in wrong:
         click.echo(f"Error: {problem}", err=True)
     if not wrong:
-        _how_to_go_on(screen, outcome.run.id)
+        _how_to_go_on(screen, outcome.run.id, "demo" if files is None else f"demo --files {files}")
     return 1 if wrong else 0
 
 
@@ -216,14 +216,14 @@ def _wrong(outcome: Outcome, files: int) -> list[str]:
     return [problem for problem, right in checks.items() if not right]
 
 
-def _how_to_go_on(screen: Screen, run_id: str) -> None:
+def _how_to_go_on(screen: Screen, run_id: str, again: str) -> None:
     screen.line()
     screen.line("The figures equal a count made without any flow. Now look at the run:")
     for rest, why in (
         (f"flow-run inspect {run_id}", ""),
         (f"flow-run logs {run_id} --level WARNING", "  # the retries"),
         (f"task-run ls --flow-run {run_id}", ""),
-        ("demo", "  # again: from the cache"),
+        (again, "  # again: from the cache"),
     ):
         screen.line(f"  {_command(screen)} {rest}{why}")
 

@@ -17,6 +17,7 @@ from re import Pattern
 from types import (
     BuiltinFunctionType,
     CodeType,
+    CoroutineType,
     EllipsisType,
     FunctionType,
     MappingProxyType,
@@ -321,6 +322,10 @@ class Walk:
 
 
 def _no_content(value: Any) -> UnkeyableInput:
+    if isinstance(value, CoroutineType):
+        return UnkeyableInput(
+            f"a coroutine of {value.__qualname__}() has no content; probably an `await` was forgotten"
+        )
     name = qualified_name(type(value)).replace(":", ".")
     return UnkeyableInput(f"a {name} has no content to fingerprint; use key=, ignore_inputs=, or pass plain data")
 

@@ -7,6 +7,7 @@ import json
 import pickle
 import zlib
 from collections.abc import Callable
+from types import CoroutineType
 from typing import Any
 
 from ..core.canonical import Walk
@@ -190,6 +191,11 @@ def _pickled(value: Any) -> bytes:
         back = _unpickle(memoryview(data))
     except Exception as error:
         path, culprit = _culprit(value)
+        if isinstance(culprit, CoroutineType):
+            raise UnstorableResult(
+                f"a coroutine of {culprit.__qualname__}() at result{path} cannot be stored; "
+                "probably an `await` was forgotten"
+            ) from error
         raise UnstorableResult(
             f"a {_named(culprit)} at result{path} cannot be stored: {_brief(error)}; "
             "return plain data, a model or something picklable"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import traceback
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,9 @@ from typing import Any
 import pytest
 
 import asyncflow
-from asyncflow import flow, task
+from asyncflow import flow, gather, task, wait
 from asyncflow.core.tracebacks import prune
-from asyncflow.exceptions import AsyncflowError, InvalidOption
+from asyncflow.exceptions import AsyncflowError, BlockingCall, InvalidOption
 
 HOUSE = str(Path(asyncflow.__file__).parent)
 
@@ -140,3 +141,63 @@ def test_a_forgotten_await_is_named() -> None:
     assert asyncio.iscoroutine(coroutine)
     with pytest.warns(RuntimeWarning, match="'async_flow' was never awaited"):
         del coroutine
+
+
+@pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning")
+def test_a_forgotten_await_is_told_where_its_coroutine_ends_up(capfd: pytest.CaptureFixture[str]) -> None:
+    @task
+    async def fetch() -> int:
+        return 1
+
+    @task
+    def parse(value: object) -> None: ...
+
+    @flow
+    def forgetful() -> list[Any]:
+        parse(fetch())
+        return [fetch()]
+
+    state = forgetful(return_state=True)
+    for one in state.result():
+        one.close()
+    name = fetch.fn.__qualname__
+    assert state.message is not None
+    assert f"a coroutine of {name}() at result[0] cannot be stored; probably an `await` was forgotten" in state.message
+    assert f"argument 'value': a coroutine of {name}() has no content; probably an `await`" in capfd.readouterr().err
+
+
+async def test_a_gather_that_is_not_awaited_is_named_and_says_nothing_else() -> None:
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+
+    @task
+    async def fail() -> None:
+        raise ValueError("no")
+
+    @flow(unobserved="ignore")
+    async def forgetful() -> str:
+        future = fail.submit()
+        gathering: Any = gather(future)
+        gathering.close()
+        waiting: Any = wait([future])
+        waiting.close()
+        return f"{gathering.__qualname__}, {waiting.__qualname__}"
+
+    assert await forgetful() == "gather, wait"
+    gc.collect()
+    await asyncio.sleep(0)
+    assert complaints == []
+
+
+async def test_for_in_async_code_is_answered_with_async_for() -> None:
+    @task
+    async def fetch(number: int) -> int:
+        return number
+
+    @flow
+    async def blocking() -> None:
+        for _ in fetch.stream([1]):
+            pass
+
+    with pytest.raises(BlockingCall, match="async for"):
+        await blocking()
