@@ -219,11 +219,14 @@ def test_cancel_before_the_start(colour: Colour, home: Path) -> None:
 
 def test_cancel_at_once_never_runs_the_body(colour: Colour, home: Path) -> None:
     ran: list[int] = []
+    gate = threading.Event()  # a thread may begin before it is told not to; then it must not end either
 
     @task
     @colour.body
     def note() -> None:
         ran.append(1)
+        if colour.name == "sync":
+            gate.wait()
 
     @flow
     @colour.body
@@ -235,6 +238,7 @@ def test_cancel_at_once_never_runs_the_body(colour: Colour, home: Path) -> None:
         return future.state.name
 
     assert colour.run(pipeline) == "Cancelled"
+    gate.set()
     assert colour.name == "sync" or ran == []
     stored = Stored(home).run("note")
     assert (stored["state_type"], stored["state_message"]) == ("CANCELLED", "changed my mind")
