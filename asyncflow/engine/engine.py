@@ -65,7 +65,7 @@ class Engine:
         self.children = Background()
         self.warned: set[str] = set()
         self.voice = Voice(application)
-        self._hooks = Hooks(self.voice)
+        self._hooks = Hooks(self.voice, application.settings.cleanup_seconds)
         self._bodies = Bodies(application, journal, results, pool, self._hooks, self.voice)
         self._keeper = Keeper(application, journal, results, caching, self.voice)
         self._executor_id = executor_id

@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from anyio import CancelScope, current_time
+
 from ..states import State, StateType
 from .calls import Call
 from .voice import Voice
@@ -20,8 +22,9 @@ ENDINGS = {
 class Hooks:
     """Calls the hooks of runs, in turn; an error in one is told, and the rest run."""
 
-    def __init__(self, voice: Voice) -> None:
+    def __init__(self, voice: Voice, cleanup_seconds: float) -> None:
         self._voice = voice
+        self._cleanup_seconds = cleanup_seconds
 
     async def running(self, call: Call[Any]) -> None:
         """An attempt begins."""
@@ -33,8 +36,15 @@ class Hooks:
         return bool(call.spec.hooks.get(ENDINGS.get(state.type, "")))
 
     async def ended(self, call: Call[Any], state: State[Any]) -> None:
-        """The run came to its final state, which is committed."""
-        await self._call(ENDINGS[state.type], call, state)
+        """The run came to its final state, which is committed.
+
+        The hooks of a cancelled run may await: a scope that asks again at every await has to wait for them so long.
+        """
+        if not state.is_cancelled() and call.interrupted is None:
+            await self._call(ENDINGS[state.type], call, state)
+            return
+        with CancelScope(shield=True, deadline=current_time() + self._cleanup_seconds):
+            await self._call(ENDINGS[state.type], call, state)
 
     async def _call(self, event: str, call: Call[Any], state: State[Any]) -> None:
         for hook in tuple(call.spec.hooks[event]):

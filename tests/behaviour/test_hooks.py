@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from asyncflow import current_run, flow, task
@@ -234,3 +236,25 @@ def test_what_cannot_be_called_is_refused(kind: Kind, given: Any) -> None:
     with pytest.raises(InvalidHook, match="on_completion"):
         kind(on_completion=given)(lambda: None)
     assert issubclass(InvalidHook, TypeError)
+
+
+async def test_the_hooks_of_a_cancelled_run_may_await_in_a_scope_that_asks_at_every_await() -> None:
+    """So anyio cancels, and with it the servers that cancel a handler whose client has gone."""
+    told: list[str] = []
+
+    async def first(flow: Any, run: Any, state: Any) -> None:
+        await asyncio.sleep(0)
+        told.append("first")
+
+    def second(flow: Any, run: Any, state: Any) -> None:
+        told.append("second")
+
+    @flow(on_cancellation=[first, second])
+    async def waits() -> None:
+        scope.cancel()
+        await asyncio.Event().wait()
+
+    with anyio.CancelScope() as scope:
+        await waits()
+    assert scope.cancelled_caught
+    assert told == ["first", "second"]
