@@ -189,7 +189,9 @@ class WaitingLine:
             if not place.watched:
                 return
             place.watched = False
-            task, count = self._watches[place.loop]
+            task, count = self._watches.get(place.loop, (None, 0))
+            if task is None:
+                return
             if count > 1:
                 self._watches[place.loop] = (task, count - 1)
                 return
@@ -273,8 +275,14 @@ class WaitingLine:
             place.watched = True
             task, count = self._watches.get(place.loop, (None, 0))
             if task is None:
+                self._bury_watches()
                 task = place.loop.create_task(self._look_out(place.loop), context=Context())
             self._watches[place.loop] = (task, count + 1)
+
+    def _bury_watches(self) -> None:
+        """Let closed event loops go, with all that they still hold."""
+        for loop in [loop for loop in self._watches if loop.is_closed()]:
+            del self._watches[loop]
 
     async def _look_out(self, loop: AbstractEventLoop) -> None:
         seen: int | None = None

@@ -485,8 +485,10 @@ async def test_a_waiter_of_a_closed_loop_is_passed_over(slots: Slots) -> None:
     abandoned = await asyncio.to_thread(_leave_waiting, gone, slots)
     waiter = await waiting(slots, "one")
     lease.release()
+    assert list(slots._line._watches) == [asyncio.get_running_loop()]  # nothing holds the closed one any more
     (await waiter).release()
     abandoned.close()
+    assert not slots._line._watches
 
 
 def _leave_waiting(loop: asyncio.AbstractEventLoop, slots: Slots) -> Any:
