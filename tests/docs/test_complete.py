@@ -10,8 +10,9 @@ import click
 import pytest
 
 import asyncflow
-from asyncflow import Flow, Task, exceptions
+from asyncflow import Flow, Task, exceptions, runtime, states
 from asyncflow.cli.shell import asyncflow as root
+from asyncflow.context import CurrentRun
 from asyncflow.settings import TABLE, variable
 
 from .pages import ROOT
@@ -21,10 +22,10 @@ CODE = set(re.findall(r"`([^`\n]+)`", "\n".join(PAGES.values())))
 """Every piece of inline code of the reference; what is documented stands in backticks."""
 
 
-def _commands(group: click.Command = root, name: str = "asyncflow") -> Iterator[str]:
+def _commands(group: click.Command = root, name: str = "asyncflow") -> Iterator[tuple[str, click.Command]]:
     """Every command that does something, as it is typed."""
     if not isinstance(group, click.Group):
-        yield name
+        yield name, group
         return
     context = click.Context(group)
     for word in group.list_commands(context):
@@ -54,9 +55,38 @@ def test_the_reference_has_every_setting(name: str) -> None:
     assert variable(name) in CODE
 
 
-@pytest.mark.parametrize("command", list(_commands()))
+@pytest.mark.parametrize("command", [name for name, _ in _commands()])
 def test_the_reference_has_every_command(command: str) -> None:
     assert _is_named(command)
+
+
+def test_the_reference_has_every_option_of_every_command() -> None:
+    commands = [*_commands(), ("asyncflow", root)]
+    options = {
+        word
+        for _, command in commands
+        for option in command.params
+        if isinstance(option, click.Option)
+        for word in (*option.opts, *option.secondary_opts)
+    }
+    assert len(options) > 10
+    assert {word for word in options if not re.search(rf"{re.escape(word)}(?![\w-])", PAGES["cli.md"])} == set()
+
+
+@pytest.mark.parametrize(
+    ("made_by", "page"),
+    [(CurrentRun, "context"), (type(runtime.flow_run), "runtime"), (type(runtime.task_run), "runtime")],
+)
+def test_the_reference_has_what_a_run_knows_of_itself(made_by: type, page: str) -> None:
+    names = [name for kind in made_by.__mro__ for name in vars(kind) if not name.startswith("_")]
+    assert names
+    assert [name for name in names if f"`{name}`" not in PAGES[f"{page}.md"]] == []
+
+
+def test_the_reference_has_every_constructor_of_states() -> None:
+    names = [name for name, value in vars(states).items() if inspect.isfunction(value) and name[0].isupper()]
+    assert names
+    assert [name for name in names if f"`{name}`" not in PAGES["states.md"]] == []
 
 
 def _options(made_by: type, page: str) -> list[tuple[str, str]]:
