@@ -66,7 +66,7 @@ class Bodies:
                 frame.replay = await Replay.of(self._application.store, self._results, run.id)
         self._journal.move(run, Running() if run.attempt == 1 else Retrying(), keep=run.attempt > 1)
         if run.kind == "task" and spec.on_interrupted != "retry":
-            await self._declare(call)
+            await self._declare(call, frame)
         await self._hooks.running(call)
         if spec.timeout_seconds is None:
             return await self._body(call, frame, lease)
@@ -77,14 +77,14 @@ class Bodies:
         error = kind(f"{run.kind.title()} run {run.name!r} exceeded timeout of {spec.timeout_seconds} second(s).")
         return Failed(data=error, name="TimedOut", message=str(error))
 
-    async def _declare(self, call: Call[TaskSpec]) -> None:
+    async def _declare(self, call: Call[TaskSpec], frame: Frame) -> None:
         """Commit that the body is about to begin, for a task that must not begin twice unasked."""
         if call.unkeyed is not None:
             raise UnkeyableInput(
                 f"{call.spec.name!r} declares on_interrupted={call.spec.on_interrupted!r}, and this call has no "
                 f"identity by which a resume could find it: {call.unkeyed}"
             )
-        write = self._journal.commit(call.run)
+        write = self._journal.commit(call.run, power=frame.durability == "power")
         assert write.waiter is not None
         try:
             await write.waiter
@@ -134,6 +134,8 @@ class Bodies:
             await self._cancel_children(call, frame, "its owner failed")
             return failure_of(error)
         except GeneratorExit:
+            if current_frame() is not frame:  # closed by the garbage collector, in the middle of somebody else's code
+                around = current_frame()
             raise
         except BaseException:
             await self._cancel_children(call, frame, "its owner was cancelled")

@@ -146,10 +146,36 @@ def test_durability_is_inherited_and_overridden(colour: Colour, home: Path, monk
 async def test_power_forces_each_commit_to_the_disk(home: Path) -> None:
     async with Application(durability="power") as application:
         assert await step_async(1) == 1
-        level = await application.store._session.call(  # type: ignore[attr-defined]
-            lambda raw: raw.execute("pragma synchronous").fetchone()[0]
-        )
-    assert level == 2
+        assert await forced(application)
+
+
+async def forced(application: Application) -> bool:
+    """Whether the last commit was forced to the disk."""
+    session = application.store._session  # type: ignore[attr-defined]
+    level: int = await session.call(lambda raw: raw.execute("pragma synchronous").fetchone()[0])
+    return level == 2
+
+
+async def test_power_of_one_flow_forces_its_commits_and_no_others(home: Path) -> None:
+    seen: dict[str, bool] = {}
+
+    @task(on_interrupted="fail", ignore_inputs=["application", "seen"])
+    async def charge() -> None:
+        seen["intent"] = await forced(application)
+
+    @flow(durability="power")
+    async def careful() -> None:
+        await charge()
+        seen["task"] = await forced(application)
+
+    async with Application() as application:
+        await step_async(1)
+        seen["before"] = await forced(application)
+        await careful()
+        seen["flow"] = await forced(application)
+        await step_async(2)
+        seen["after"] = await forced(application)
+    assert seen == {"before": False, "intent": True, "task": True, "flow": True, "after": False}
 
 
 def test_no_result_is_kept_where_none_is_wanted(colour: Colour, home: Path) -> None:
