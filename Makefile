@@ -26,7 +26,7 @@ demo: $(VENV)/.installed ## install asyncflow and run its demonstration
 	$(BIN)/asyncflow demo
 
 test: $(VENV)/.developing ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 static: $(VENV)/.developing ## check format, lint, types and imports
 	$(BIN)/ruff format --check $(SOURCES)

@@ -75,10 +75,14 @@ def broken_promises(folder: Path, number: int) -> list[str]:
     return wrong
 
 
+LONG = pytest.param(500, marks=[pytest.mark.soak, pytest.mark.timeout(1800)])
+
+
 @pytest.mark.timeout(240)
-def test_what_was_seen_is_stored(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rounds", [ROUNDS, LONG])
+def test_what_was_seen_is_stored(tmp_path: Path, rounds: int) -> None:
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        found = pool.map(partial(broken_promises, tmp_path), range(ROUNDS))
+        found = pool.map(partial(broken_promises, tmp_path), range(rounds))
         wrong = [line for lines in found for line in lines]
     assert not wrong, "\n".join(wrong)
 
