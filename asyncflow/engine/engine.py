@@ -200,6 +200,10 @@ class Engine:
             state = Cancelled(message=self._reason(call, reason))
         except Exception as error:  # no slot, no cache key, no name: the run ends as visibly as by its body
             state = failure_of(error)
+        except GeneratorExit:  # closed and not cancelled, with its event loop say: nothing more can be awaited
+            if call.flight is not None:
+                call.flight.abandon()
+            raise
         release_identity(call)
         if call.on_decided is not None:
             await self._make_way(call)

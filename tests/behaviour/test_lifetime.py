@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 
-from asyncflow import Application, allow_failure, as_completed, flow, gather, task, wait
+from asyncflow import Application, allow_failure, as_completed, current_run, flow, gather, task, wait
+from asyncflow.cache_policies import INPUTS
 from asyncflow.exceptions import CancelledRun, FutureTimeout, UpstreamTaskError
 from asyncflow.states import Completed
 
@@ -794,3 +796,72 @@ def test_a_thread_of_the_bodys_own_does_not_hold_the_flow() -> None:
         return "returned"
 
     assert outer() == "returned"
+
+
+# -- bodies that are closed and not ended ---------------------------------------------------------------------------
+
+
+class Quiet(asyncio.Task[Any]):
+    def __del__(self) -> None:
+        """A loop that is closed under its tasks leaves them pending; that is what the tests are about."""
+
+
+def _closed_under(body: Callable[[], Coroutine[Any, Any, object]], began: threading.Event) -> asyncio.Task[Any]:
+    """The task of a body that still waits when its event loop is closed."""
+    loop = asyncio.new_event_loop()
+    loop.set_task_factory(lambda loop, coro, **options: Quiet(coro, loop=loop, **options))
+
+    async def start() -> asyncio.Task[Any]:
+        task = asyncio.ensure_future(body())
+        while not began.is_set():
+            await asyncio.sleep(0.001)
+        return task
+
+    task = loop.run_until_complete(start())
+    loop.close()
+    return task
+
+
+async def test_a_body_that_is_collected_in_the_middle_of_another_run_leaves_that_alone() -> None:
+    began = threading.Event()
+
+    @task
+    async def forgotten() -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    @flow(flow_run_name="mine")
+    async def other() -> str:
+        left.clear()
+        gc.collect()
+        return current_run().name
+
+    async with Application():
+        left = [await asyncio.to_thread(_closed_under, forgotten, began)]
+        assert await other() == "mine"
+    assert left == []
+
+
+async def test_a_body_that_is_closed_computes_nothing_for_others_any_more() -> None:
+    """Its cache key is free for the next one, also where its event loop goes on."""
+    computed: list[int] = []
+
+    @task(cache_policy=INPUTS)
+    async def step() -> int:
+        computed.append(1)
+        if len(computed) == 1:
+            await asyncio.Event().wait()
+        return len(computed)
+
+    async def by_hand() -> None:
+        steps = body.__await__()
+        while not computed:
+            waited = next(steps)
+            while not computed and waited is not None and not waited.done():
+                await asyncio.sleep(0.001)
+
+    async with Application():
+        body: Any = step()
+        await by_hand()
+        body.close()
+        assert await step() == 2
