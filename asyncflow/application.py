@@ -7,6 +7,7 @@ import atexit
 import functools
 import os
 import random
+import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future as ConcurrentFuture
@@ -228,6 +229,8 @@ def _await_submitted() -> None:
     engine = application.engine
     drained = asyncio.run_coroutine_threadsafe(engine.drained(), house_loops.loop(()))
     try:
+        if getattr(sys, "last_type", None) is KeyboardInterrupt:  # it has come already, and ended the script
+            raise KeyboardInterrupt
         drained.result()
     except KeyboardInterrupt:
         for future in tuple(engine.children.live):
@@ -327,6 +330,9 @@ async def _outermost(call: Call[Any], return_state: bool) -> Any:
     except Exception as error:
         prune(error)
         raise
+    finally:
+        if application is _default and application.console is not None:
+            application.console.flush()  # in a script, its lines stand before whatever the script says next
 
 
 def submit_call(call: Call[Any]) -> Future[Any]:

@@ -280,6 +280,24 @@ class Future(Generic[R]):
             self._task.cancel(self.cancel_reason)
 
 
+class _Arrival:
+    """The end of a run, to be awaited without its outcome."""
+
+    __slots__ = ("_future",)
+
+    def __init__(self, future: Future[Any]) -> None:
+        self._future = future
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return self._future._arrival()
+
+
+async def ended(future: Future[Any]) -> None:
+    """Return when a future is done, whatever it came to; raises only where it cannot be waited for."""
+    if not future.done():
+        await _Arrival(future)
+
+
 def vacated_place() -> AbstractContextManager[None]:
     """While this lasts, another thread may take this pool thread's place."""
     place = threads.place

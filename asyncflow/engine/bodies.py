@@ -10,7 +10,7 @@ from anyio import CancelScope, current_time
 
 from ..context import Frame, current_frame, enter_frame
 from ..exceptions import FlowRunTimeout, TaskRunTimeout, UnkeyableInput
-from ..handles import Future
+from ..handles import ended
 from ..ports import Results, Surroundings
 from ..specs import TaskSpec
 from ..states import Failed, Retrying, Running, State, StateType
@@ -167,8 +167,7 @@ class Bodies:
         if type(value) not in ATOMS:
             for future in returned_futures(value):
                 future.look()
-                if not future.done():
-                    await _ended(future)
+                await ended(future)
         if children is not None:
             if children.live and _option(frame, "leftover", "wait") == "cancel":
                 interrupted = await children.cancel("its owner returned", self._cleanup_seconds)
@@ -206,13 +205,3 @@ def _option(frame: Frame, name: str, default: str) -> Any:
 
 def _nothing() -> None:
     return None
-
-
-async def _ended(future: Future[Any]) -> None:
-    try:
-        await future
-    except asyncio.CancelledError:
-        raise
-    except BaseException:
-        if not future.done():  # not its failure: it cannot be waited for here
-            raise

@@ -14,7 +14,7 @@ from ..core.annotations import Annotation, allow_failure, quote, unmapped
 from ..core.runs import Run
 from ..exceptions import InvalidOption, MappingLengthMismatch, MappingMissingIterable
 from ..futures import FutureList, as_completed
-from ..handles import Future, blocks_here
+from ..handles import Future, blocks_here, ended
 from ..states import State
 from .calls import Call
 
@@ -329,12 +329,7 @@ class _Flights:
             future.cancel("its stream was left")
         for future in tuple(self._all):
             if not future.done():
-                await _settled(future)
-
-
-async def _settled(future: Future[Any]) -> None:
-    async for _ in as_completed([future]):
-        return
+                await ended(future)
 
 
 def _wake(waiter: asyncio.Future[None] | None) -> None:

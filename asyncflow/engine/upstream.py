@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from ..exceptions import BlockingCall, UpstreamTaskError
-from ..handles import Future
+from ..handles import Future, ended
 from ..states import Failed, State
 from .arguments import find, substitute
 from .calls import Call
@@ -20,7 +19,7 @@ async def resolve(call: Call[Any]) -> State[Any] | None:
     for one in (*call.upstream, *find(call.wait_for)):
         if isinstance(one, Future) and not one.done():
             _refuse_blocked(call, one)
-            await _arrived(one)
+            await ended(one)
     failed: list[tuple[Future[Any] | State[Any], State[Any]]] = []
 
     def replace(one: Future[Any] | State[Any], failure_allowed: bool) -> Any:
@@ -66,14 +65,3 @@ def _refuse_blocked(call: Call[Any], future: Future[Any]) -> None:
             f"{call.spec.name!r} was called by blocking the event loop on which {future.run.name!r} runs, so it cannot "
             "wait for it; `await` that future first, or submit() this call."
         )
-
-
-async def _arrived(future: Future[Any]) -> None:
-    try:
-        await future
-    except asyncio.CancelledError:
-        raise
-    except BaseException:
-        if not future.done():  # not its failure: it cannot be waited for here
-            raise
-        return  # what it came to is read from its state

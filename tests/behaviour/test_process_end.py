@@ -107,6 +107,24 @@ def test_the_keyboard_ends_that_wait_and_cancels(home: Path) -> None:
     assert Stored(home).states("last") == ["Cancelled"]
 
 
+def test_the_keyboard_that_ends_a_script_cancels_what_it_submitted(home: Path) -> None:
+    script = beside(
+        home,
+        HEAD
+        + """
+@task
+async def last():
+    print('began')
+    await asyncio.sleep(60)
+
+last.submit()
+raise KeyboardInterrupt
+""",
+    )
+    script.communicate(timeout=20)
+    assert Stored(home).states("last") == ["Cancelled"]
+
+
 # -- forks ------------------------------------------------------------------------------------------------------------
 
 

@@ -291,9 +291,11 @@ async def test_a_cancellation_anywhere_leaves_no_flight(caching: Caching, store:
         flying = await flight(caching) if contested else None
         victim = CancelledAt(_entered_and_abandoned(caching), step)
         task = asyncio.ensure_future(_awaited(victim))
-        if flying is not None:
-            asyncio.get_running_loop().call_later(0.001, flying.abandon)
         behind = asyncio.create_task(_entered_and_abandoned(caching))
+        if flying is not None:
+            while victim.taken < 1 and not task.done():  # it waits for the flight
+                await asyncio.sleep(0)
+            flying.abandon()
         await asyncio.wait((task,))
         reached = victim.reached
         assert task.cancelled() or not reached

@@ -20,12 +20,16 @@ def body(run_id: str, parent: Frame | None = None, *, is_async: bool = True) -> 
 
 
 class CancelledAt:
-    """Awaits a coroutine and has its asyncio task cancelled at the `step`-th suspension; `reached` says whether."""
+    """Awaits a coroutine and has its asyncio task cancelled at the `step`-th suspension; `reached` says whether.
+
+    `taken` counts the suspensions so far.
+    """
 
     def __init__(self, inner: Coroutine[Any, Any, Any], step: int) -> None:
         self._inner = inner
         self._left = step
         self.reached = False
+        self.taken = 0
 
     def __await__(self) -> Generator[Any, Any, Any]:
         steps = self._inner.__await__()
@@ -36,6 +40,7 @@ class CancelledAt:
             except StopIteration as end:
                 return end.value
             self._left -= 1
+            self.taken += 1
             if self._left == 0:
                 self.reached = True
                 task = asyncio.current_task()
