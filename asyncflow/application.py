@@ -224,19 +224,22 @@ def _before_the_end(call: Callable[[], None]) -> None:
 def _await_submitted() -> None:
     """Wait for what was submitted to the default application outside any run; Ctrl-C cancels it."""
     application = _default
-    if application is None or not application.is_open or not application.engine.children.live:
-        return
-    engine = application.engine
-    drained = asyncio.run_coroutine_threadsafe(engine.drained(), house_loops.loop(()))
     try:
         if getattr(sys, "last_type", None) is KeyboardInterrupt:  # it has come already, and ended the script
             raise KeyboardInterrupt
-        drained.result()
+        if application is not None and application.is_open and application.engine.children.live:
+            _drained(application).result()
     except KeyboardInterrupt:
-        for future in tuple(engine.children.live):
+        if application is None or not application.is_open:
+            return
+        for future in tuple(application.engine.children.live):
             future.cancel("interrupted from the keyboard")
         with suppress(TimeoutError, KeyboardInterrupt):
-            drained.result(application.settings.cleanup_seconds)
+            _drained(application).result(application.settings.cleanup_seconds)
+
+
+def _drained(application: Application) -> ConcurrentFuture[None]:
+    return asyncio.run_coroutine_threadsafe(application.engine.drained(), house_loops.loop(()))
 
 
 def _forked() -> None:
