@@ -150,8 +150,12 @@ def _watch(
     blocked: asyncio.AbstractEventLoop | None,
 ) -> None:
     """Have each future tell of its end; `blocked` is the loop that the wait itself keeps from running."""
-    frame = current_frame()
+    frame, running = current_frame(), _running_loop()
+    free = running is not blocked and (frame is None or running not in frame.blocked)
     for future in futures:
+        if free and future._run is None and future._loop is running:
+            future._add(callback)  # not begun, and of this loop: nothing can stand in the way of waiting for it
+            continue
         if not future.done():
             future._refuse_blocked(frame, blocked)
         future.owner_ended(callback)

@@ -1,1 +1,0 @@
-"""Where the body of a task is executed."""
