@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import random
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
@@ -15,7 +16,7 @@ from ..core.names import run_name
 from ..core.runs import Ownership, Run
 from ..core.template import render
 from ..exceptions import (
-    AsyncflowError,
+    LeaseLost,
     MissingContext,
 )
 from ..handles import Future
@@ -122,15 +123,15 @@ class Engine:
         future = call.future
         assert future is not None
         if not task.cancelled() and (error := task.exception()) is not None:
-            state: State[Any] = call.run.state
-            if isinstance(error, AsyncflowError) or not state.is_final():
-                state = failure_of(error)
+            # a stop is raised after the commit; anything else prevented it, whatever the run had come to
+            state: State[Any] = call.run.state if isinstance(error, STOPS) else failure_of(error)
         elif call.started:
             state = call.run.state
         else:  # cancelled before its first step: its owner writes its end
             state = Cancelled(message=future.cancel_reason or "cancelled before it began")
             self.journal.enter(call.run, state)
-            self.journal.queue(call.run)
+            with suppress(LeaseLost):  # its next owner writes it then
+                self.journal.queue(call.run)
             release_identity(call)
             if call.on_decided is not None:
                 call.on_decided()
